@@ -1,0 +1,1 @@
+"""Recipes: annotated YAML, found by file name."""

@@ -1,0 +1,1 @@
+"""Reward parts: pure functions of a finished episode."""

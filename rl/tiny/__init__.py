@@ -1,0 +1,1 @@
+"""The tiny policy: tokenizer, configuration and staged warm start, all made by code."""

@@ -1,0 +1,1 @@
+"""vtool: train, run and measure vision-language agents that think with images."""

@@ -1,0 +1,1 @@
+"""Engines: where completions come from."""

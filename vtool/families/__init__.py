@@ -1,0 +1,1 @@
+"""Model families: chat template, image tokens, positions and pixels of one kind of model."""

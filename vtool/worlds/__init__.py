@@ -1,0 +1,1 @@
+"""Worlds: seeded task generators that write real image files and jsonl."""
