@@ -75,8 +75,9 @@ class Renderer(Protocol):
         ...
 
     def prompt(self, context: Context) -> Prompt:
-        """The context as an engine reads it; counts of placeholders, grids and pixel rows are
-        checked.
+        """The context as an engine reads it.
+
+        Counts of placeholders, grids and pixel rows are checked.
 
         Raises:
             RecordError: A count is off.

@@ -134,6 +134,8 @@ class Store:
         origin = origin or Origin()
         if isinstance(value, Image) and value.lineage and origin.transform is None:
             origin = self._from_lineage(value, origin)
+            # From here on the origin tells the way back, one step at a time.
+            value = value.rooted()
         if origin.parent is not None:
             self[origin.parent]
         prefix = _PREFIX[type(value)]
