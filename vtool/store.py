@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -96,6 +96,14 @@ class Store:
         self._shared: tuple[Entry, ...] = tuple(parent) if parent else ()
         self._own: list[Entry] = []
         self._clock: list[int] = parent._clock if parent else [0]
+
+    @classmethod
+    def restore(cls, entries: Sequence[Entry]) -> Store:
+        """A store that holds recorded entries, in their order."""
+        store = cls()
+        store._own = list(entries)
+        store._clock = [1 + max((e.serial for e in entries), default=-1)]
+        return store
 
     def fork(self) -> Store:
         """A branch that sees all of this path up to now, and then only itself."""
