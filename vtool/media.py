@@ -87,6 +87,10 @@ class Image:
             self._digest.append(body.hexdigest())
         return self._digest[0]
 
+    def rooted(self) -> Image:
+        """The same pixels as the beginning of a lineage."""
+        return Image(self.pixels, None, self._digest)
+
     @classmethod
     def open(cls, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image:
         """Read a picture file.

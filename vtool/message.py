@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from vtool.errors import FaultCode
-from vtool.geometry import Region, Shape, Span
+from vtool.geometry import Region
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
@@ -87,9 +87,6 @@ class Action:
     faults: tuple[Fault, ...] = ()
 
 
-Bound: TypeAlias = Mapping[str, "Json | Region | Shape | Span | str"]
-
-
 @dataclass(frozen=True, slots=True)
 class BoundCall:
     """A call whose arguments the Toolbox has read: handles and regions instead of raw numbers."""
@@ -99,17 +96,17 @@ class BoundCall:
     """The tool's own name (the model may know it under another one)."""
     media: Mapping[str, str] = field(default_factory=dict)
     """Argument name -> store handle."""
-    regions: Mapping[str, Region] = field(default_factory=dict)
-    """Argument name -> region, in unit coordinates of its picture."""
+    regions: Mapping[str, tuple[Region, ...]] = field(default_factory=dict)
+    """Argument name -> regions, in unit coordinates of their picture."""
     values: Mapping[str, Json] = field(default_factory=dict)
     """The other arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one call."""
+    """What became of one call, or of a turn in which no call could be read."""
 
-    call: ToolCall
+    call: ToolCall | None = None
     bound: BoundCall | None = None
     handles: tuple[str, ...] = ()
     """Store entries it made."""

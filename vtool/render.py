@@ -74,9 +74,18 @@ class Renderer(Protocol):
         """
         ...
 
+    def write_turn(self, context: Context, message: Message) -> tuple[Segment, ...]:
+        """Write an assistant turn that the policy did not sample (a person's, a teacher's).
+
+        The segments continue `context` token for token and carry the message's author; none of
+        their tokens counts as the policy's.
+        """
+        ...
+
     def prompt(self, context: Context) -> Prompt:
-        """The context as an engine reads it; counts of placeholders, grids and pixel rows are
-        checked.
+        """The context as an engine reads it.
+
+        Counts of placeholders, grids and pixel rows are checked.
 
         Raises:
             RecordError: A count is off.

@@ -175,7 +175,7 @@ class Call:
 
     seed: int
     """For tools that draw: a function of episode and call, never of the clock."""
-    places: Mapping[str, Region]
+    places: Mapping[str, tuple[Region, ...]]
     """Places as bound, with the picture they lie in."""
 
 
