@@ -63,12 +63,13 @@ def label(
 
 
 def crop_of(
-    scene: world.Scene, disc: world.Disc, rng: np.random.Generator, wide: float
+    scene: world.Scene, disc: world.Disc, rng: np.random.Generator, spread: float
 ) -> tuple[Pixels, tuple[float, float, float]]:
     """A view of one disc with a jittered box, and where the disc is in it."""
-    side = 2 * disc.radius * rng.uniform(1.0, 1.35)
-    x, y = disc.x + rng.normal(0, wide) * side, disc.y + rng.normal(0, wide) * side
-    aspect = float(np.exp(rng.normal(0, 0.04)))
+    side = 2 * disc.radius * (1.18 + spread * rng.uniform(-0.18, 0.18))
+    wide = 0.06 * spread * side
+    x, y = disc.x + rng.normal(0, wide), disc.y + rng.normal(0, wide)
+    aspect = float(np.exp(rng.normal(0, 0.04 * spread)))
     w, h = side * aspect, side / aspect
     pixels, (x1, y1, x2, y2) = zoom(scene.pixels, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
     sx, sy = VIEW / (x2 - x1), VIEW / (y2 - y1)
@@ -111,33 +112,42 @@ def frame_view(scene: world.Scene, rng: np.random.Generator) -> Sheet:
     return label(square_view(pixels), marks, legible=False)
 
 
-def close_up(scene: world.Scene, disc: world.Disc, rng: np.random.Generator) -> Sheet:
-    """The view in which a digit is to be read; every token knows it."""
-    pixels, (x, y, _) = crop_of(scene, disc, rng, 0.06)
-    count = SIDE * SIDE
-    color = np.full(count, COLORS.index(disc.color))
-    place = np.tile(np.array([x / VIEW, y / VIEW], np.float32), (count, 1))
-    return Sheet(square_view(pixels), color, np.full(count, disc.digit), place)
+def close_up(
+    scene: world.Scene, disc: world.Disc, rng: np.random.Generator, spread: float
+) -> Sheet:
+    """The view in which a digit is to be read."""
+    pixels, (x, y, r) = crop_of(scene, disc, rng, spread)
+    return label(square_view(pixels), [(x, y, r, disc.color, disc.digit)], legible=True)
 
 
-def collage(scenes: list[world.Scene], rng: np.random.Generator) -> Sheet:
+def collage(scenes: list[world.Scene], rng: np.random.Generator, spread: float) -> Sheet:
     """Four crops, 24 to 32 pixels each, pasted on a fresh background."""
     view = world.plain_background((VIEW, VIEW), world.light_color(rng))
     marks = []
     for i in range(4):
         scene = scenes[i % len(scenes)]
         disc = scene.discs[int(rng.integers(len(scene.discs)))]
-        side = int(rng.integers(24, 33))
-        pixels, (x, y, r) = crop_of(scene, disc, rng, 0.03)
-        left, top = ((i % 2, i // 2)[a] * 32 + int(rng.integers(0, 33 - side)) for a in (0, 1))
+        side = round(30 + spread * rng.uniform(-6, 2))
+        pixels, (x, y, r) = crop_of(scene, disc, rng, 0.5 * spread)
+        slack = spread * (32 - side)
+        left, top = (
+            round((i % 2, i // 2)[a] * 32 + (32 - side - slack) / 2 + rng.uniform(0, slack))
+            for a in (0, 1)
+        )
         view[top : top + side, left : left + side] = square_view(pixels, side)
         k = side / VIEW
         marks.append((left + x * k, top + y * k, r * k, disc.color, disc.digit))
     return label(view, marks, legible=True)
 
 
-def sheets(rng: np.random.Generator, count: int) -> list[Sheet]:
-    """A batch of views: overviews, frames, close-ups and collages."""
+def sheets(rng: np.random.Generator, count: int, spread: float = 1.0) -> list[Sheet]:
+    """A batch of views: overviews, frames, close-ups and collages.
+
+    Args:
+        rng: Picks everything.
+        count: Views to make.
+        spread: 0 puts every digit at one place and size, 1 anywhere an episode may put it.
+    """
     out: list[Sheet] = []
     while len(out) < count:
         kind = rng.choice(4, p=[0.25, 0.125, 0.3, 0.325])
@@ -150,9 +160,9 @@ def sheets(rng: np.random.Generator, count: int) -> list[Sheet]:
             out += [frames_overview(scene), frame_view(scene, rng)]
         elif kind == 2:
             picks = rng.permutation(len(scene.discs))[:2]
-            out += [close_up(scene, scene.discs[int(i)], rng) for i in picks]
+            out += [close_up(scene, scene.discs[int(i)], rng, spread) for i in picks]
         else:
-            out += [collage([scene, world.draw(seed + 1)], rng) for _ in range(2)]
+            out += [collage([scene, world.draw(seed + 1)], rng, spread) for _ in range(2)]
     return out[:count]
 
 
@@ -203,7 +213,7 @@ def warm_up_vision(
     for step in range(steps):
         scale = min(1.0, (step + 1) / 40) * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimizer.param_groups[0]["lr"] = rate * max(scale, 0.01)
-        made = sheets(rng, batch)
+        made = sheets(rng, batch, min(1.0, 1.6 * step / steps))
         final, deep = see(model, patchify([s.view for s in made]), (8, 8))
         loss, stats = probe_loss(probe.final(final), made)
         loss = loss + 0.3 * probe_loss(probe.deep(deep), made)[0]
