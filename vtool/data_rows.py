@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vtool.errors import DataError
 from vtool.message import Json
@@ -28,7 +28,7 @@ class _Strict(BaseModel):
 
 class _Place(_Strict):
     image: int = 0
-    bbox: tuple[float, float, float, float]
+    bbox: Annotated[list[float], Field(min_length=4, max_length=4)]
 
 
 class _Said(BaseModel):
@@ -231,7 +231,8 @@ def _places(
             raise DataError(
                 f"{where}: expected evidence on picture 0 to {pictures - 1}, got {place.image}"
             )
-        yield place.image, place.bbox
+        x1, y1, x2, y2 = place.bbox
+        yield place.image, (x1, y1, x2, y2)
 
 
 def _inside(where: str, folder: Path, name: str) -> Path:
