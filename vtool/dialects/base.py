@@ -6,12 +6,12 @@ It declares, for every raw number, units, order and picture; nothing is guessed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from vtool.geometry import Convention
+from vtool.geometry import Convention, Size
 from vtool.message import Action, Message, Show, Text
 from vtool.store import Store
 from vtool.tool import ToolSpec
@@ -27,6 +27,9 @@ class Control:
 Piece: TypeAlias = Control | Text | Show
 """`Control` is written by the template, `Text` is ordinary words whatever they spell, `Show` is
 a picture or clip that becomes placeholder tokens."""
+
+ShownSize: TypeAlias = Callable[[str], Size | None]
+"""Size of the latest showing of a picture, by handle."""
 
 
 class TurnStyle(StrEnum):
@@ -57,6 +60,10 @@ class Dialect(Protocol):
         """The system prompt that announces the tools, or None for none."""
         ...
 
+    def announce(self, specs: Sequence[ToolSpec]) -> tuple[Piece, ...]:
+        """The same in pieces: what tools say of themselves is ordinary text."""
+        ...
+
     def parse(self, text: str, *, finished: bool = True) -> Action:
         """Read a turn. Total: any text gives an action; faults are data.
 
@@ -67,11 +74,27 @@ class Dialect(Protocol):
         ...
 
     def write(self, action: Action) -> tuple[Piece, ...]:
-        """Write a turn so that `parse` reads it back equal (spans aside)."""
+        """Write a turn so that `parse` reads it back equal (spans and exact text aside).
+
+        Raises:
+            RecordError: No turn of this dialect says this.
+        """
         ...
 
-    def observe(self, replies: Sequence[Message], store: Store) -> tuple[Piece, ...]:
-        """Wrap tool messages, one a call in call order, as the model expects them."""
+    def split(self, text: str) -> tuple[Piece, ...]:
+        """A turn as written, with the dialect's own tags as `Control`."""
+        ...
+
+    def observe(
+        self, replies: Sequence[Message], store: Store, shown: ShownSize | None = None
+    ) -> tuple[Piece, ...]:
+        """Wrap tool messages, one a call in call order, as the model expects them.
+
+        Args:
+            replies: Tool messages.
+            store: Holds what they show.
+            shown: Sizes at which pictures were last shown, for conventions that count them.
+        """
         ...
 
     def picture_name(self, handle: str, store: Store) -> str | int:
