@@ -68,7 +68,8 @@ def benchmark(
     """
 
     def make(fn: TaskSource) -> Benchmark:
-        made = Benchmark(name or getattr(fn, "__name__", "benchmark"), fn, metric, tools)
+        own = str(getattr(fn, "__name__", "benchmark"))
+        made = Benchmark(name or own, fn, metric, tools)
         return benchmarks.add(made.name, made)
 
     return make

@@ -120,13 +120,8 @@ class Store:
         return any(e.handle == handle for e in self)
 
     def __getitem__(self, handle: str) -> Entry:
-        for entry in self:
-            if entry.handle == handle:
-                return entry
-        names = [e.handle for e in self]
-        raise StoreError(
-            f"no {handle!r} in this episode{nearest(handle, names)}; it holds {', '.join(names)}"
-        )
+        check_visible(handle, self)
+        return next(e for e in self if e.handle == handle)
 
     def add(self, value: Value, origin: Origin | None = None) -> Entry:
         """Append a value.
@@ -209,6 +204,19 @@ class Store:
                 line = image.lineage
                 return Origin(entry.handle, origin.tool, line.transform, line.ops, origin.times_s)
         return origin
+
+
+def check_visible(handle: str, store: Store) -> None:
+    """Refuse handles of other episodes, other branches, and those never given.
+
+    Raises:
+        StoreError: Names what is there.
+    """
+    if handle not in store:
+        names = [e.handle for e in store]
+        raise StoreError(
+            f"no {handle!r} in this episode{nearest(handle, names)}; it holds {', '.join(names)}"
+        )
 
 
 def value_digest(value: Value) -> str:
