@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -117,7 +118,7 @@ class Ink:
             ids += [self.before, *[self.image] * run.length, self.after]
             runs.append(run)
         times = tuple(f.time_s for f in frames if f.time_s is not None)
-        kind = "clip" if times else "image"
+        kind: Literal["image", "clip"] = "clip" if times else "image"
         return Placement(show.handle, kind, tuple(runs), self.showing.size(frames[0]), times)
 
 

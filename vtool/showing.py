@@ -5,24 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
 
 from vtool.errors import RecordError
-from vtool.families.base import Family, Patches, PixelSpec
+from vtool.families.base import Family, Patches
 from vtool.geometry import Size
 from vtool.media import Clip, Image
 from vtool.message import Show
 from vtool.patch_cache import PatchCache
 from vtool.record import Run
 from vtool.store import Store
-
-
-class ShowFamily(Family, Protocol):
-    """A family whose pixel bounds can be narrowed."""
-
-    def with_spec(self, spec: PixelSpec) -> ShowFamily:
-        """The same family with other bounds."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +33,12 @@ class Showing:
         cache: Holds patches; shared by all renderers of a process if it is given.
     """
 
-    def __init__(self, family: ShowFamily, cache: PatchCache | None = None) -> None:
+    def __init__(self, family: Family, cache: PatchCache | None = None) -> None:
         self.family = family
         self.cache = cache if cache is not None else PatchCache()
-        self._bounded: dict[int | None, ShowFamily] = {None: family}
+        self._bounded: dict[int | None, Family] = {None: family}
 
-    def bounded(self, max_pixels: int | None) -> ShowFamily:
+    def bounded(self, max_pixels: int | None) -> Family:
         """The family under a narrower bound, never below its own minimum."""
         if max_pixels not in self._bounded:
             spec = self.family.spec

@@ -24,6 +24,7 @@ from vtool.counts import (
 from vtool.dialects.base import Control, Dialect, Piece
 from vtool.engines.base import Completion, Picture, Prompt
 from vtool.errors import GeometryError, ModelFault, RecordError
+from vtool.families.base import Family
 from vtool.ink import Ink, Written
 from vtool.message import Author, Message, Role, Text
 from vtool.patch_cache import PatchCache
@@ -31,7 +32,7 @@ from vtool.record import Context, Finish, Sampling, Segment
 from vtool.refusals import bounded, fits, no_room, refused, too_many
 from vtool.render import Act, Next
 from vtool.scribe import ENDED, SPEAKS, Scribe, Stand, grouped
-from vtool.showing import ShowFamily, Showing, check_rows
+from vtool.showing import Showing, check_rows
 from vtool.spans import call_spans, decode_spans
 from vtool.store import Store
 from vtool.tool import ToolSpec
@@ -56,7 +57,7 @@ class TokenRenderer:
 
     def __init__(
         self,
-        family: ShowFamily,
+        family: Family,
         codec: Codec,
         dialect: Dialect,
         *,

@@ -44,17 +44,38 @@ class TurnStyle(StrEnum):
 class Dialect(Protocol):
     """The wire syntax of one kind of checkpoint."""
 
-    name: str
-    style: TurnStyle
-    coordinates: Convention
-    """How boxes and points are written in calls and observations."""
-    max_parallel: int
-    """Calls per turn beyond which the rest are answered `too_many_calls`."""
-    stops: tuple[str, ...]
-    """Texts after which a turn is over although the model did not end it (a closing call tag,
-    where output is inline). End-of-turn tokens are the family's."""
-    controls: tuple[str, ...]
-    """Texts that are single control tokens in the families it is paired with."""
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+        ...
+
+    @property
+    def style(self) -> TurnStyle:
+        """Where a tool's output goes."""
+        ...
+
+    @property
+    def coordinates(self) -> Convention:
+        """How boxes and points are written in calls and observations."""
+        ...
+
+    @property
+    def max_parallel(self) -> int:
+        """Calls per turn beyond which the rest are answered `too_many_calls`."""
+        ...
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Texts after which a turn is over although the model did not end it.
+
+        Such as a closing call tag, where output is inline. End-of-turn tokens are the family's.
+        """
+        ...
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """Texts that are single control tokens in the families it is paired with."""
+        ...
 
     def system(self, specs: Sequence[ToolSpec]) -> str | None:
         """The system prompt that announces the tools, or None for none."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from vtool.dialects.base import Control, Dialect, Piece, ShownSize
 from vtool.dialects.jsontext import write_json
-from vtool.errors import RecordError
+from vtool.errors import ModelFault, RecordError
 from vtool.geometry import Box, Mask, Point, Region, Span
-from vtool.message import Action, Json, Message, Show, Text
+from vtool.message import Action, Fault, Json, Message, Show, Text
 from vtool.store import Store
 
 
@@ -19,11 +19,17 @@ def said(
     """Content of one observation: pictures, words, faults and places really used, a line each."""
     pieces: list[Piece] = list(message.parts)
     if not pieces:
-        pieces = [Text(o.fault.to_json()) for o in message.outcomes if o.fault]
+        pieces = [Text(fault_text(o.fault)) for o in message.outcomes if o.fault]
     regions = [r for o in message.outcomes for r in o.effective]
     if regions:
         pieces.append(Text(used(regions, dialect, store, shown)))
     return spaced(pieces, "\n")
+
+
+def fault_text(fault: Fault) -> str:
+    """A fault as the model is told it."""
+    told = ModelFault(fault.code, fault.message, hint=fault.hint, field=fault.field)
+    return told.to_json()
 
 
 def used(regions: Sequence[Region], dialect: Dialect, store: Store, shown: ShownSize | None) -> str:
