@@ -55,9 +55,7 @@ def demos(lesson: Lesson, scribe: Scribe, rng: np.random.Generator) -> list[Demo
     while len(out) < lesson.batch:
         kind = str(rng.choice(names, p=shares / shares.sum()))
         size = lesson.sizes[int(rng.integers(len(lesson.sizes)))]
-        scene = world.draw(
-            int(rng.integers(1 << 40)), kind=kind, objects=lesson.objects, size=size
-        )
+        scene = world.draw(int(rng.integers(1 << 40)), kind=kind, objects=lesson.objects, size=size)
         if kind == "none":
             out.append(scribe.demo(scene, rng))
             continue
@@ -96,7 +94,9 @@ def teach(
     rng = np.random.default_rng([seed, 2, *lesson.name.encode()])
     numbers = torch.tensor([scribe.tokenizer.token_to_id(n) for n in NUMBERS])
     weights = [
-        p for n, p in model.named_parameters() if not (lesson.frozen and n.startswith("model.visual"))
+        p
+        for n, p in model.named_parameters()
+        if not (lesson.frozen and n.startswith("model.visual"))
     ]
     optimizer = torch.optim.AdamW(weights, lr=lesson.rate, betas=(0.9, 0.98), weight_decay=0.01)
     running, mean, started = math.nan, math.nan, time.process_time()

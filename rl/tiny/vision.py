@@ -193,7 +193,7 @@ def probe_loss(out: torch.Tensor, batch: list[Sheet]) -> tuple[torch.Tensor, dic
             "digit": float((d.argmax(1) == digit)[legible].float().mean()),
             "place_rmse": float(error.sqrt()),
         }
-    return loss_c + loss_d + 10 * error, stats
+    return loss_c + loss_d + 100 * error, stats
 
 
 def warm_up_vision(
