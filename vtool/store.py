@@ -1,0 +1,230 @@
+"""The episode's append-only store: every picture, clip and value, with its way back.
+
+A store may be forked: both sides share what was there before and see only their own path
+afterwards. Handles (`image_2`, `mask_1`) are stable names along a path; how a model spells
+them is the dialect's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtool.errors import StoreError, nearest
+from vtool.geometry import Mask, Region, Size, Unmappable
+from vtool.media import Clip, Image, Op
+from vtool.message import Json
+from vtool.transform import Affine
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DepthMap:
+    """Distance per pixel: float32 (H, W), metres or relative; larger is farther."""
+
+    values: NDArray[np.float32]
+    metric: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cloud:
+    """Points in space: float32 (N, 3), metres, x right, y down, z forward."""
+
+    points: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of plain values."""
+
+    rows: tuple[Mapping[str, Json], ...]
+
+
+Value: TypeAlias = Image | Clip | Mask | DepthMap | Cloud | Table
+
+_PREFIX: Mapping[type, str] = {
+    Image: "image",
+    Clip: "clip",
+    Mask: "mask",
+    DepthMap: "depth",
+    Cloud: "cloud",
+    Table: "table",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an entry came from."""
+
+    parent: str | None = None
+    """Handle of what it was made from."""
+    tool: str | None = None
+    transform: Affine | None = None
+    """From the entry's unit square to the parent's; None where there is no such map."""
+    ops: tuple[Op, ...] | None = None
+    """Steps that make it again from the parent, where it is a deterministic view."""
+    times_s: tuple[float, ...] | None = None
+    """Source times, for frames and clips."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing in the store."""
+
+    handle: str
+    value: Value
+    digest: str
+    origin: Origin
+    serial: int
+    """Unique in the episode, in order of arrival over all branches."""
+
+    @property
+    def kind(self) -> str:
+        """image, clip, mask, depth, cloud or table."""
+        return self.handle.rsplit("_", 1)[0]
+
+
+class Store:
+    """Append-only entries along one path of an episode."""
+
+    def __init__(self, parent: Store | None = None) -> None:
+        self._shared: tuple[Entry, ...] = tuple(parent) if parent else ()
+        self._own: list[Entry] = []
+        self._clock: list[int] = parent._clock if parent else [0]
+
+    @classmethod
+    def restore(cls, entries: Sequence[Entry]) -> Store:
+        """A store that holds recorded entries, in their order."""
+        store = cls()
+        store._own = list(entries)
+        store._clock = [1 + max((e.serial for e in entries), default=-1)]
+        return store
+
+    def fork(self) -> Store:
+        """A branch that sees all of this path up to now, and then only itself."""
+        return Store(self)
+
+    def __iter__(self) -> Iterator[Entry]:
+        yield from self._shared
+        yield from self._own
+
+    def __len__(self) -> int:
+        return len(self._shared) + len(self._own)
+
+    def __contains__(self, handle: object) -> bool:
+        return any(e.handle == handle for e in self)
+
+    def __getitem__(self, handle: str) -> Entry:
+        check_visible(handle, self)
+        return next(e for e in self if e.handle == handle)
+
+    def add(self, value: Value, origin: Origin | None = None) -> Entry:
+        """Append a value.
+
+        Args:
+            value: Picture, clip, mask, depth map, cloud or table.
+            origin: Where it came from; for a picture cut out of one that is here, the lineage
+                says it and this may be left out.
+
+        Raises:
+            StoreError: The origin names a parent that is not visible from here.
+        """
+        origin = origin or Origin()
+        if isinstance(value, Image) and value.lineage and origin.transform is None:
+            origin = self._from_lineage(value, origin)
+            # From here on the origin tells the way back, one step at a time.
+            value = value.rooted()
+        if origin.parent is not None:
+            self[origin.parent]
+        prefix = _PREFIX[type(value)]
+        number = 1 + sum(e.kind == prefix for e in self)
+        entry = Entry(f"{prefix}_{number}", value, value_digest(value), origin, self._clock[0])
+        self._clock[0] += 1
+        self._own.append(entry)
+        return entry
+
+    def image(self, handle: str) -> Image:
+        """The picture behind a handle.
+
+        Raises:
+            StoreError: No such handle, or it is no picture.
+        """
+        value = self[handle].value
+        if not isinstance(value, Image):
+            raise StoreError(f"{handle!r} is no picture")
+        return value
+
+    def images(self) -> list[Entry]:
+        """All pictures, in order of arrival."""
+        return [e for e in self if isinstance(e.value, Image)]
+
+    def size(self, handle: str) -> Size | None:
+        """Width and height in pixels, where the entry has them."""
+        value = self[handle].value
+        if isinstance(value, Image | Clip):
+            return value.size
+        if isinstance(value, Mask):
+            return (value.cells.shape[1], value.cells.shape[0])
+        if isinstance(value, DepthMap):
+            return (value.values.shape[1], value.values.shape[0])
+        return None
+
+    def to_source(self, region: Region) -> Region | Unmappable:
+        """Follow a region through every crop, resize and turn back to the source.
+
+        Returns:
+            The region on the picture at the root, or `Unmappable` where a step has no map.
+        """
+        while True:
+            origin = self[region.media].origin
+            if origin.parent is None:
+                return region
+            if origin.transform is None:
+                return Unmappable(f"{region.media} has no map back to {origin.parent}")
+            shape = origin.transform.apply(region.shape)
+            if isinstance(shape, Unmappable):
+                return shape
+            region = Region(origin.parent, shape)
+
+    def source(self, handle: str) -> str:
+        """Handle of the entry at the root of this one."""
+        parent = self[handle].origin.parent
+        return handle if parent is None else self.source(parent)
+
+    def _from_lineage(self, image: Image, origin: Origin) -> Origin:
+        assert image.lineage is not None
+        for entry in self:
+            named = origin.parent in (None, entry.handle)
+            if named and entry.digest == image.lineage.root:
+                line = image.lineage
+                return Origin(entry.handle, origin.tool, line.transform, line.ops, origin.times_s)
+        return origin
+
+
+def check_visible(handle: str, store: Store) -> None:
+    """Refuse handles of other episodes, other branches, and those never given.
+
+    Raises:
+        StoreError: Names what is there.
+    """
+    if handle not in store:
+        names = [e.handle for e in store]
+        raise StoreError(
+            f"no {handle!r} in this episode{nearest(handle, names)}; it holds {', '.join(names)}"
+        )
+
+
+def value_digest(value: Value) -> str:
+    """SHA-256 of a value's content, hexadecimal."""
+    if isinstance(value, Image | Clip):
+        return value.digest
+    if isinstance(value, Table):
+        return hashlib.sha256(json.dumps(value.rows, sort_keys=True).encode()).hexdigest()
+    array = {Mask: "cells", DepthMap: "values", Cloud: "points"}[type(value)]
+    data: NDArray[np.generic] = np.ascontiguousarray(getattr(value, array))
+    return hashlib.sha256(f"{data.dtype}{data.shape}".encode() + data.tobytes()).hexdigest()
