@@ -41,9 +41,7 @@ def processor_config() -> dict[str, Any]:
     }
 
 
-def export(
-    model: Qwen3VLForConditionalGeneration, scribe: Scribe, folder: Path, card: str
-) -> None:
+def export(model: Qwen3VLForConditionalGeneration, scribe: Scribe, folder: Path, card: str) -> None:
     """Write weights (fp32 safetensors), configurations, tokenizer and card.
 
     Args:
