@@ -56,7 +56,7 @@ def positions_of(ids: Sequence[int], image: int, grids: Sequence[tuple[int, int]
 
 
 def grid_of(view: Pixels) -> tuple[int, int]:
-    """h and w of a picture in merged tokens."""
+    """H and w of a picture in merged tokens."""
     w, h = shown_size(view.shape[1], view.shape[0])
     return h // SPEC.factor, w // SPEC.factor
 

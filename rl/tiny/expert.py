@@ -191,9 +191,7 @@ class Scribe:
             *self.encode("\n</tool_response><|im_end|>\n<|im_start|>assistant\n"),
         ]
 
-    def write(
-        self, scene: world.Scene, made: Sequence[Step], views: Sequence[Pixels]
-    ) -> Demo:
+    def write(self, scene: world.Scene, made: Sequence[Step], views: Sequence[Pixels]) -> Demo:
         """Tokenise an episode; ``made`` may stop before the answer."""
         ids = self.prompt(scene)
         learn = [False] * len(ids)

@@ -11,6 +11,7 @@ import torch
 from transformers import DynamicCache, Qwen3VLForConditionalGeneration
 
 from vtool.worlds import zoom as world
+from vtool.worlds.drawing import Pixels
 
 from .batch import collate, features
 from .expert import Demo, Region, Scribe, region_of
@@ -174,10 +175,18 @@ def measure(
     temperature: float = 0.0,
     objects: int = 4,
     sizes: Sequence[tuple[int, int]] = (world.FIXED,),
+    photos: Sequence[Pixels] = (),
 ) -> dict[str, float]:
     """Accuracy and tool use on held-out pictures of one kind."""
     scenes = [
-        world.draw(i, kind=kind, split="held_out", objects=objects, size=sizes[i % len(sizes)])
+        world.draw(
+            i,
+            kind=kind,
+            split="held_out",
+            objects=objects,
+            size=sizes[i % len(sizes)],
+            photos=photos,
+        )
         for i in range(count)
     ]
     plays = play_all(model, scribe, scenes, temperature=temperature)

@@ -17,9 +17,11 @@ from vtool.worlds import zoom as world
 from .batch import Batch, collate, features
 from .expert import Demo, Scribe, retarget
 from .forward import read
+from .textures import textures
 from .tokenizer import NUMBERS
 
 Log = Callable[[dict[str, object]], None]
+Source = Callable[["Lesson", Scribe, np.random.Generator], list[Demo]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Lesson:
     asked: int = 2
     """Questions about one picture."""
     sizes: tuple[tuple[int, int], ...] = (world.FIXED,)
+    clutter: float = 0.0
+    """Share of pictures with a textured background."""
 
 
 def demos(lesson: Lesson, scribe: Scribe, rng: np.random.Generator) -> list[Demo]:
@@ -56,7 +60,11 @@ def demos(lesson: Lesson, scribe: Scribe, rng: np.random.Generator) -> list[Demo
         kind = str(rng.choice(names, p=shares / shares.sum()))
         size = lesson.sizes[int(rng.integers(len(lesson.sizes)))]
         scene = world.draw(
-            int(rng.integers(1 << 40)), kind=kind, objects=lesson.objects, size=size
+            int(rng.integers(1 << 40)),
+            kind=kind,
+            objects=lesson.objects,
+            size=size,
+            photos=textures() if rng.random() < lesson.clutter else (),
         )
         if kind == "none":
             out.append(scribe.demo(scene, rng))
@@ -87,8 +95,18 @@ def teach(
     seed: int,
     log: Log,
     every: int = 50,
+    source: Source = demos,
 ) -> float:
     """Run one lesson in place.
+
+    Args:
+        model: The policy, changed in place.
+        scribe: Its tokenizer.
+        lesson: What to learn, for how long.
+        seed: The same seed gives the same weights.
+        log: Receives one record now and then.
+        every: Steps between records.
+        source: Makes a batch; the expert's demonstrations by default.
 
     Returns:
         Running cross-entropy of the coordinate tokens at the end.
@@ -96,7 +114,9 @@ def teach(
     rng = np.random.default_rng([seed, 2, *lesson.name.encode()])
     numbers = torch.tensor([scribe.tokenizer.token_to_id(n) for n in NUMBERS])
     weights = [
-        p for n, p in model.named_parameters() if not (lesson.frozen and n.startswith("model.visual"))
+        p
+        for n, p in model.named_parameters()
+        if not (lesson.frozen and n.startswith("model.visual"))
     ]
     optimizer = torch.optim.AdamW(weights, lr=lesson.rate, betas=(0.9, 0.98), weight_decay=0.01)
     running, mean, started = math.nan, math.nan, time.process_time()
@@ -105,7 +125,7 @@ def teach(
         if lesson.cosine:
             scale *= 0.5 * (1 + math.cos(math.pi * step / lesson.steps))
         optimizer.param_groups[0]["lr"] = lesson.rate * max(scale, 0.01)
-        batch = collate(demos(lesson, scribe, rng), scribe.image)
+        batch = collate(source(lesson, scribe, rng), scribe.image)
         losses, wanted = policy_loss(model, batch, frozen=lesson.frozen)
         optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()

@@ -17,6 +17,7 @@ from vtool.worlds.drawing import COLORS, Pixels
 
 from .forward import see
 from .spec import SPEC, VIEW
+from .textures import textures
 from .views import patchify, show, zoom
 
 SIDE = VIEW // SPEC.factor
@@ -153,9 +154,10 @@ def sheets(rng: np.random.Generator, count: int, spread: float = 1.0) -> list[Sh
         kind = rng.choice(4, p=[0.25, 0.125, 0.3, 0.325])
         seed = int(rng.integers(1 << 40))
         two = rng.random() < 0.3
-        scene = world.draw(seed, kind="two" if two or kind == 1 else "one")
+        photos = textures() if rng.random() < 0.2 * spread else ()
+        scene = world.draw(seed, kind="two" if two or kind == 1 else "one", photos=photos)
         if kind == 0:
-            out.append(overview(world.draw(seed, kind="one")))
+            out.append(overview(world.draw(seed, kind="one", photos=photos)))
         elif kind == 1:
             out += [frames_overview(scene), frame_view(scene, rng)]
         elif kind == 2:
@@ -193,7 +195,7 @@ def probe_loss(out: torch.Tensor, batch: list[Sheet]) -> tuple[torch.Tensor, dic
             "digit": float((d.argmax(1) == digit)[legible].float().mean()),
             "place_rmse": float(error.sqrt()),
         }
-    return loss_c + loss_d + 10 * error, stats
+    return loss_c + loss_d + 100 * error, stats
 
 
 def warm_up_vision(

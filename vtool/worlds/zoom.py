@@ -245,9 +245,7 @@ def _flat(
     else:
         question, answer = f"what digit is in the {target.color} circle?", str(target.digit)
         path = (target.box,)
-    return Scene(
-        pixels, kind, question, answer, path, discs, (), target, None, layout, background
-    )
+    return Scene(pixels, kind, question, answer, path, discs, (), target, None, layout, background)
 
 
 def _overview_question(
@@ -275,8 +273,7 @@ def _two(
     while True:
         outer = list(zip(_colors(rng, frames), _cells(rng, frames, 2), strict=True))
         inner = [
-            list(zip(_colors(rng, objects), _cells(rng, objects, GRID), strict=True))
-            for _ in outer
+            list(zip(_colors(rng, objects), _cells(rng, objects, GRID), strict=True)) for _ in outer
         ]
         layout = digest((width, height, sorted(zip(outer, map(sorted, inner), strict=True))))
         if split_of(layout) is split:
