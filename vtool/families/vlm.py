@@ -354,7 +354,7 @@ def check_rows(visual_mask: Tensor, vision: VisionBatch | None, rows: Tensor | N
             f"{wanted} placeholder tokens but {len(rows)} feature rows: the pictures passed are "
             "not those that the ids show"
         )
-    if len(rows) and not (0 <= int(rows.min()) and int(rows.max()) < total):
+    if len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < total):
         raise RecordError(f"feature rows run from 0 to {total - 1}, but {int(rows.max())} is asked")
     return rows
 
