@@ -12,6 +12,7 @@ tokens and mask the loss afterwards:
   selective log-softmax), over the whole completion, tool tokens included;
 - `selected_full`: policy tokens before the head, then as `full`: what selection alone brings;
 - `ours`: policy tokens before the head, chunked, logits recomputed in the backward pass;
+- `ours_64`: the same with 64 rows of logits at a time instead of the default;
 - `ours_entropy`: the same with the entropy and its gradient.
 
 All of them must agree on the loss, and on the gradients of hidden states and head to 1e-5.
@@ -30,10 +31,10 @@ from typing import Any
 import _timing
 import torch
 from torch import Tensor
-from vtool.rl.logprobs import selected_logprobs
+from vtool.rl.logprobs import CHUNK, selected_logprobs
 
 TOKENS, VOCAB, WIDTH, SHARE = 4096, 151_936, 256, 0.2
-CANDIDATES = ("full", "selective", "selected_full", "ours", "ours_entropy")
+CANDIDATES = ("full", "selective", "selected_full", "ours", "ours_64", "ours_entropy")
 MEMORY_TARGET, TIME_TARGET, GRADIENT_TARGET = 10.0, 0.5, 1e-5
 
 
@@ -52,6 +53,7 @@ def loss(name: str, chunk: int, hidden: Tensor, head: Tensor, targets: Tensor, m
     """Mean negative log-prob of the policy tokens."""
     if name.startswith("ours"):
         entropy = name == "ours_entropy"
+        chunk = 64 if name == "ours_64" else chunk
         logp, ent = selected_logprobs(
             hidden[mask], head, targets[mask], chunk=chunk, entropy=entropy
         )
@@ -128,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--one", choices=CANDIDATES, help="run one candidate in this process")
     parser.add_argument("--out", default="")
-    parser.add_argument("--chunk", type=int, default=64)
+    parser.add_argument("--chunk", type=int, default=CHUNK)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -1,5 +1,7 @@
 """Packing: everything once, no row too long, and a packed token sees what it saw alone."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,9 @@ from vtool.rl.packing import (
     segment_ids,
     waste,
 )
+from vtool.rl.segment_attention import NAME, install, segment_attention, segment_kwargs
+
+from vtool.errors import VToolError
 
 torch.set_num_threads(1)
 lengths = st.lists(st.integers(1, 40), max_size=40)
@@ -135,34 +140,65 @@ def model():
     return Qwen2_5_VLForConditionalGeneration(config).eval()
 
 
+@pytest.mark.parametrize("by_segments", [False, True])
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 999), sizes=st.lists(st.integers(2, 12), min_size=1, max_size=6))
-def test_packing_changes_no_log_prob(model, seed, sizes):
-    """The real class, three-axis positions, rows of unequal length."""
+def test_packing_changes_no_log_prob(model, by_segments, seed, sizes):
+    """The real class, three-axis positions, rows of unequal length, both kinds of attention."""
     rng = np.random.default_rng(seed)
     ids = [rng.integers(0, 97, n) for n in sizes]
     positions = [np.sort(rng.integers(0, 20, (3, n))) for n in sizes]
     rows = pack(sizes, 16)
-    segments = torch.from_numpy(segment_ids([[sizes[i] for i in row] for row in rows]))
 
-    def log_probs(tokens, where, mask):
+    def log_probs(tokens, where, **attention):
         body = model.model.language_model
         hidden = body(
             inputs_embeds=body.embed_tokens(torch.as_tensor(tokens)),
             position_ids=torch.as_tensor(where),
-            attention_mask=mask,
+            **attention,
         ).last_hidden_state
         return model.lm_head(hidden).log_softmax(-1)
 
+    def packed(some):
+        if by_segments:
+            borders = segment_kwargs(boundaries([sizes[i] for i in some[0]]))
+            attention = {"attention_mask": {"full_attention": None}, **borders}
+        else:
+            segments = segment_ids([[sizes[i] for i in row] for row in some])
+            attention = {"attention_mask": block_causal_mask(torch.from_numpy(segments))}
+        return log_probs(concatenate(ids, some), concatenate(positions, some), **attention)
+
+    with torch.no_grad(), attending(model, NAME if by_segments else "sdpa"):
+        # Segments go one row at a time, the mask takes all rows at once.
+        tables = [packed([row])[0] for row in rows] if by_segments else packed(rows)
     with torch.no_grad():
-        packed = log_probs(
-            concatenate(ids, rows), concatenate(positions, rows), block_causal_mask(segments)
-        )
-        for r, row in enumerate(rows):
+        for table, row in zip(tables, rows, strict=True):
             edges = boundaries([sizes[i] for i in row])
             for i, start, end in zip(row, edges[:-1], edges[1:], strict=True):
-                alone = log_probs(ids[i][None], positions[i][:, None], None)
-                torch.testing.assert_close(packed[r, start:end], alone[0], atol=1e-5, rtol=1e-5)
+                alone = log_probs(ids[i][None], positions[i][:, None], attention_mask=None)
+                torch.testing.assert_close(table[start:end], alone[0], atol=1e-5, rtol=1e-5)
+
+
+@contextmanager
+def attending(model, name):
+    """Switch the language tower's attention, and back."""
+    config = model.model.language_model.config
+    before = config._attn_implementation
+    if name == NAME:
+        install(model)
+    try:
+        assert config._attn_implementation == name
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def test_segment_attention_refuses_batches_and_masks():
+    q = torch.zeros(2, 1, 3, 4)
+    with pytest.raises(VToolError, match="2 rows"):
+        segment_attention(None, q, q, q, None)
+    with pytest.raises(VToolError, match="without a mask"):
+        segment_attention(None, q[:1], q[:1], q[:1], torch.ones(1, 1, 3, 3))
 
 
 @pytest.mark.parametrize(
