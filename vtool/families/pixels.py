@@ -5,9 +5,11 @@ kept, and `normalise` makes floats only where they are needed. On a still pictur
 is an eighth of the float patches.
 
 Parity. The result equals the library's torchvision-backed ``Qwen2VLImageProcessor`` (used by
-both families) to 1e-6; golden arrays in ``tests/golden`` hold it there. The library's *PIL*
-backend is another resize: see `tests/test_families_pixels.py`, which measures the difference
-live. Roll out and train with one backend only, or the policy is silently off-policy.
+both families) to 1e-6; golden arrays in ``tests/golden`` hold it there. The uint8 resize gives the
+same bytes on every CPU capability and memory layout that was tried. The library's *PIL* backend
+is another resize: up to 2 of 255 levels away, on less than 1 % of the values (a test measures it
+live). Resizing floats and rounding afterwards would be up to 23 levels away. Roll out and train
+with one backend only, or the policy is silently off-policy.
 
 Source: Wang et al., "Qwen2-VL" (2024), section 2.1, naive dynamic resolution.
 """
