@@ -12,7 +12,7 @@ import inspect
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -130,6 +130,12 @@ class Toolbox:
             spec = replace(offer.spec, name=name, params=params)
             offers[name] = _Offer(offer.tool, spec, {v: k for k, v in renamed.items()})
         return self._with(offers)
+
+    def changed(self, change: Callable[[Tool], Tool]) -> Toolbox:
+        """The same offers with each tool changed (wrapped, controlled); results are not shared."""
+        other = self._with({n: replace(o, tool=change(o.tool)) for n, o in self._offers.items()})
+        other._cache = OrderedDict() if self._cache is not None else None
+        return other
 
     async def run(
         self,

@@ -57,10 +57,10 @@ def make(
     """Write a world as files: pictures and a task file such as users bring."""
     if world not in WORLDS:
         raise UnknownName("world", world, WORLDS)
-    from vtool.worlds import dataset
+    from vtool.worlds.dataset import make as make_zoom
 
     try:
-        tasks = dataset.make(
+        tasks = make_zoom(
             out,
             seed=seed,
             none=none,
