@@ -49,15 +49,19 @@ def library(name, ids, images, videos, seconds, mask=None):
         fake, *a, **k
     )
     extra = {"second_per_grid_ts": seconds} if name == "qwen25_vl" and seconds else {}
-    return MODELS[name].get_rope_index(
-        fake,
-        torch.tensor(ids),
-        mm_token_type_ids=torch.tensor(mm_token_type_ids(ids, IMAGE, VIDEO)),
-        image_grid_thw=torch.tensor(images) if images else None,
-        video_grid_thw=torch.tensor(videos) if videos else None,
-        attention_mask=mask,
-        **extra,
-    )[0].numpy()
+    return (
+        MODELS[name]
+        .get_rope_index(
+            fake,
+            torch.tensor(ids),
+            mm_token_type_ids=torch.tensor(mm_token_type_ids(ids, IMAGE, VIDEO)),
+            image_grid_thw=torch.tensor(images) if images else None,
+            video_grid_thw=torch.tensor(videos) if videos else None,
+            attention_mask=mask,
+            **extra,
+        )[0]
+        .numpy()
+    )
 
 
 THREE_TURNS = [
