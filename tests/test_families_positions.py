@@ -66,7 +66,7 @@ def library(name, ids, images, videos, seconds, mask=None):
 
 THREE_TURNS = [
     [7, ("image", (1, 8, 6), 0), 4, ("image", (1, 4, 10), 0), 9, ("image", (1, 2, 2), 0), 3],
-    [("image", (1, 6, 6), 0), 5, 12, ("image", (1, 6, 4), 0), ("image", (1, 4, 4), 0)][:4] + [6],
+    [("image", (1, 6, 6), 0), 17, ("image", (1, 6, 4), 0), 1, ("image", (1, 4, 4), 0), 6],
     [3, ("video", (4, 4, 6), 1.0), 8, ("image", (1, 4, 4), 0), 2, ("video", (3, 6, 4), 0.5), 5],
     [3, ("video", (3, 4, 4), 0.7), 4, ("video", (2, 4, 4), 1.9), 1],
     [11],
@@ -118,7 +118,7 @@ def test_pieces_give_the_whole(name, parts, data):
     ids, blocks, *_ = conversation(name, parts)
     whole = fam.positions(len(ids), blocks)
     ends = {b.start + int(np.prod(b.grid)) for b in blocks} | {b.start for b in blocks} | {0}
-    cuts = sorted(data.draw(st.sets(st.sampled_from(sorted(ends))))) + [len(ids)]
+    cuts = [*sorted(data.draw(st.sets(st.sampled_from(sorted(ends))))), len(ids)]
     pieces, start, at = [], 0, 0
     for end in cuts:
         inside = [

@@ -1,8 +1,8 @@
-"""What is said in place of an observation that cannot be given."""
+"""What is said where an observation cannot be given as it is: smaller pictures, or a refusal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from vtool.errors import FaultCode, ModelFault
@@ -42,6 +42,20 @@ def refused(fault: ModelFault, replies: Sequence[Message]) -> Message:
         author=Author.TOOL,
         outcomes=outcomes,
     )
+
+
+def smaller(replies: Sequence[Message], most: int, least: int) -> Iterator[tuple[Message, ...]]:
+    """The replies as they are, then with pictures of half the pixels, and so on.
+
+    Args:
+        replies: What is to be said.
+        most: Pixels of the largest picture as it would be shown.
+        least: Pixels below which no picture is shown.
+    """
+    yield tuple(replies)
+    while most > least:
+        most = max(least, most // 2)
+        yield tuple(bounded(m, most) for m in replies)
 
 
 def bounded(message: Message, max_pixels: int) -> Message:

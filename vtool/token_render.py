@@ -25,11 +25,12 @@ from vtool.dialects.base import Control, Dialect, Piece
 from vtool.engines.base import Completion, Picture, Prompt
 from vtool.errors import GeometryError, ModelFault, RecordError
 from vtool.families.base import Family
+from vtool.geometry import Size
 from vtool.ink import Ink, Written
 from vtool.message import Author, Message, Role, Text
 from vtool.patch_cache import PatchCache
 from vtool.record import Context, Finish, Sampling, Segment
-from vtool.refusals import bounded, fits, no_room, refused, too_many
+from vtool.refusals import fits, no_room, refused, smaller, too_many
 from vtool.render import Act, Next
 from vtool.scribe import ENDED, SPEAKS, Scribe, Stand, grouped
 from vtool.showing import Showing, check_rows
@@ -189,7 +190,7 @@ class TokenRenderer:
             rest, stand = messages[1 if first else 0 :], ENDED
             yield self._checked(system, Author.TEMPLATE, 0, [first] if first else [], store)
             messages = rest
-        groups = grouped(messages)
+        groups, sizes = grouped(messages), dict[str, Size]()
         for i, group in enumerate(groups):
             if group[0].role is Role.ASSISTANT:
                 if not stand.speaks:
@@ -201,8 +202,10 @@ class TokenRenderer:
                 continue
             last = i + 1 == len(groups)
             go_on = speaks if last else groups[i + 1][0].role is Role.ASSISTANT
-            pieces, stand = self.scribe.group(group, stand, store, None, speaks=go_on)
-            yield self._checked(pieces, group[0].author, max(0, turn - 1), group, store)
+            pieces, stand = self.scribe.group(group, stand, store, sizes.get, speaks=go_on)
+            segment = self._checked(pieces, group[0].author, max(0, turn - 1), group, store)
+            sizes |= {p.handle: p.shown for p in segment.placements}
+            yield segment
         if speaks and not stand.speaks:
             glue = [Control(stand.glue + self.chat.prompt)]
             yield self._checked(glue, Author.TEMPLATE, turn, (), store)
@@ -229,15 +232,15 @@ class TokenRenderer:
         shown, store = sum(len(p.runs) for p in context.placements()), context.store
         fault = no_room()
         try:
-            for smaller in self._smaller(replies, store):
-                pieces = self.scribe.replies(smaller, stand, store, context.shown)
+            for tried in self._smaller(replies, store):
+                pieces = self.scribe.replies(tried, stand, store, context.shown)
                 written = self.ink.write(pieces, store)
                 if shown + written.pictures > self.max_images:
                     fault = too_many(self.max_images)
                     break
                 if fits(len(written.ids), room):
                     self.ink.check(written, pieces, store)
-                    return smaller, written
+                    return tried, written
         except GeometryError as err:
             fault = ModelFault(err.code, str(err), hint="choose another part")
         refusal = (refused(fault, replies),)
@@ -245,14 +248,10 @@ class TokenRenderer:
         return refusal, self.ink.write(pieces, store)
 
     def _smaller(self, replies: Sequence[Message], store: Store) -> Iterator[tuple[Message, ...]]:
-        """The replies as they are, then with pictures of half the pixels, and so on."""
-        yield tuple(replies)
         shows = [s for m in replies for s in m.shows]
         sizes = [self.showing.size(f) for s in shows for f in self.showing.frames(s, store)]
-        bound, least = max((w * h for w, h in sizes), default=0), self.family.spec.min_pixels
-        while bound > least:
-            bound = max(least, bound // 2)
-            yield tuple(bounded(m, bound) for m in replies)
+        most = max((w * h for w, h in sizes), default=0)
+        return smaller(replies, most, self.family.spec.min_pixels)
 
     def _pictures(self, segment: Segment, at: int, store: Store) -> Iterator[Picture]:
         shows = [s for m in segment.messages for s in m.shows] if len(segment) else []

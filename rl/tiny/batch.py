@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import Qwen3VLForConditionalGeneration
 
+from vtool.families.base import Block, Patches
+from vtool.families.vlm import VLM, VisionBatch
 from vtool.worlds.drawing import Pixels
 
 from .expert import Demo
-from .forward import Features, see
-from .spec import SPEC
-from .views import patchify, show, shown_size
+from .spec import FAMILY, SPEC
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Right-padded rows; ``learn`` marks the tokens that the policy wrote."""
+    """Padded rows; ``learn`` marks the tokens that the policy wrote."""
 
     ids: torch.Tensor
     """(B, T)."""
@@ -30,35 +29,23 @@ class Batch:
     """All pictures of all rows, in order."""
 
 
-def positions_of(ids: Sequence[int], image: int, grids: Sequence[tuple[int, int]]) -> torch.Tensor:
+def positions_of(ids: Sequence[int], image: int, views: Sequence[Pixels]) -> torch.Tensor:
     """M-RoPE positions of one row, (3, T).
 
     Args:
         ids: With placeholders expanded.
         image: Id of the placeholder.
-        grids: h and w of each picture in merged tokens.
-
-    Source: Qwen2-VL, section 2.1 (an image advances the position by its longer side).
+        views: Its pictures, in order.
     """
-    out = torch.empty(3, len(ids), dtype=torch.long)
-    i = at = 0
-    left = iter(grids)
-    while i < len(ids):
-        if ids[i] != image:
-            out[:, i] = at
-            i, at = i + 1, at + 1
-            continue
-        h, w = next(left)
-        rows = torch.arange(h).repeat_interleave(w)
-        out[:, i : i + h * w] = at + torch.stack([rows * 0, rows, torch.arange(w).repeat(h)])
-        i, at = i + h * w, at + max(h, w)
-    return out
-
-
-def grid_of(view: Pixels) -> tuple[int, int]:
-    """H and w of a picture in merged tokens."""
-    w, h = shown_size(view.shape[1], view.shape[0])
-    return h // SPEC.factor, w // SPEC.factor
+    blocks: list[Block] = []
+    at = 0
+    for view in views:
+        w, h = FAMILY.shown_size((view.shape[1], view.shape[0]))
+        grid = (1, h // SPEC.factor, w // SPEC.factor)
+        at = ids.index(image, at)
+        blocks.append(Block(at, grid))
+        at += grid[1] * grid[2]
+    return torch.from_numpy(FAMILY.positions(len(ids), blocks))
 
 
 def collate(demos: Sequence[Demo], image: int, *, left: bool = False) -> Batch:
@@ -78,20 +65,32 @@ def collate(demos: Sequence[Demo], image: int, *, left: bool = False) -> Batch:
         span = slice(length - n, length) if left else slice(0, n)
         ids[row, span] = torch.tensor(demo.ids)
         learn[row, span] = torch.tensor(demo.learn)
-        positions[:, row, span] = positions_of(demo.ids, image, [grid_of(v) for v in demo.views])
+        positions[:, row, span] = positions_of(demo.ids, image, demo.views)
     return Batch(ids, learn, positions, [v for d in demos for v in d.views])
 
 
-def features(model: Qwen3VLForConditionalGeneration, views: Sequence[Pixels]) -> Features:
-    """Encode pictures, each distinct one once, in the order given."""
+def see(vlm: VLM, views: Sequence[Pixels]) -> tuple[VisionBatch, torch.Tensor]:
+    """Encode pictures, each distinct one once, those of one grid together.
+
+    Returns:
+        Features of the distinct pictures, and the feature rows of ``views`` in order.
+    """
     distinct = {id(v): v for v in views}
-    groups: dict[tuple[int, int], list[int]] = {}
+    groups: dict[tuple[int, int, int], list[tuple[int, Patches]]] = {}
     for key, view in distinct.items():
-        groups.setdefault(grid_of(view), []).append(key)
-    found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-    for (h, w), keys in groups.items():
-        patches = patchify([show(distinct[k]) for k in keys])
-        final, deep = see(model, patches, (h * SPEC.merge, w * SPEC.merge))
-        found.update(zip(keys, zip(final, deep, strict=True), strict=True))
-    both = [found[id(v)] for v in views]
-    return torch.cat([f for f, _ in both]), torch.cat([d for _, d in both])
+        patches = FAMILY.patches(view)
+        groups.setdefault(patches.grid, []).append((key, patches))
+    made = [vlm.encode([p for _, p in group]) for group in groups.values()]
+    order = [key for group in groups.values() for key, _ in group]
+    offsets = [0]
+    for part in made:
+        base = offsets[-1]
+        offsets += [base + o for o in part.offsets[1:]]
+    deep = zip(*(part.deepstack for part in made), strict=True)
+    whole = VisionBatch(
+        torch.cat([part.embeds for part in made]),
+        tuple(torch.cat(layer) for layer in deep),
+        tuple(offsets),
+    )
+    place = {key: i for i, key in enumerate(order)}
+    return whole, whole.rows([place[id(v)] for v in views])

@@ -17,8 +17,8 @@ from tokenizers import Tokenizer
 from vtool.worlds import zoom as world
 from vtool.worlds.drawing import Pixels
 
-from .spec import SPEC
-from .views import shown_size, zoom
+from .spec import FAMILY, SPEC
+from .views import zoom
 
 Region = tuple[float, float, float, float]
 ROUND = 20
@@ -170,7 +170,7 @@ class Scribe:
 
     def placeholders(self, view: Pixels) -> list[int]:
         """Ids of one picture's tokens between its vision markers."""
-        w, h = shown_size(view.shape[1], view.shape[0])
+        w, h = FAMILY.shown_size((view.shape[1], view.shape[0]))
         pads = [self.image] * (w * h // SPEC.factor**2)
         return [*self.encode("<|vision_start|>"), *pads, *self.encode("<|vision_end|>")]
 

@@ -4,22 +4,42 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import islice
 
+import numpy as np
 import torch
-from transformers import DynamicCache, Qwen3VLForConditionalGeneration
+from transformers import DynamicCache
 
+from vtool.families.pixels import resize
+from vtool.families.vlm import VLM
 from vtool.worlds import zoom as world
 from vtool.worlds.drawing import Pixels
 
-from .batch import collate, features
+from .batch import collate, see
 from .expert import Demo, Region, Scribe, region_of
-from .forward import read
+from .spec import FAMILY
 from .views import zoom
 
 _CALL = re.compile(r"<tool_call>\n(.*)\n</tool_call>$", re.DOTALL)
 _ANSWER = re.compile(r"<answer>(.*)</answer>$", re.DOTALL)
+
+
+class Control(StrEnum):
+    """What a zoom shows; all but the first are counterfactuals."""
+
+    REAL = "real"
+    BLANK = "blank"
+    OVERVIEW = "overview"
+    """The same region, cut from the first look instead of the original."""
+    RANDOM_BOX = "random_box"
+    TOOL_OFF = "tool_off"
+    """The answer is opened for the policy before it can call."""
+
+
+OPENING = "The digit is too small to read.\n<answer>"
 
 
 @dataclass(slots=True, eq=False)
@@ -39,9 +59,14 @@ class Play:
         return self.answer == self.demo.scene.answer
 
     @property
+    def overlap(self) -> float:
+        """IoU of the last crop and the target disc."""
+        return iou(self.regions[-1], self.demo.scene.target.box) if self.regions else 0.0
+
+    @property
     def hit(self) -> bool:
-        """Whether the last crop overlaps the target disc, IoU of at least one half."""
-        return bool(self.regions) and iou(self.regions[-1], self.demo.scene.target.box) >= 0.5
+        """Whether that is one half or more."""
+        return self.overlap >= 0.5
 
 
 def iou(a: Sequence[float], b: Sequence[float]) -> float:
@@ -54,7 +79,7 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
 
 @torch.no_grad()
 def complete(
-    model: Qwen3VLForConditionalGeneration,
+    vlm: VLM,
     scribe: Scribe,
     rows: Sequence[Demo],
     temperature: float,
@@ -66,23 +91,18 @@ def complete(
     lengths = torch.tensor([len(r.ids) for r in rows])
     width = batch.ids.shape[1]
     mask = (torch.arange(width)[None] >= width - lengths[:, None]).long()
-    cache = DynamicCache(config=model.config.text_config)
-    hidden = read(
-        model,
-        batch.ids,
-        batch.positions,
-        features(model, batch.views),
-        attention_mask=mask,
-        past_key_values=cache,
-        use_cache=True,
+    cache = DynamicCache(config=vlm.model.config.text_config)
+    vision, seen = see(vlm, batch.views)
+    hidden = vlm.hidden(
+        batch.ids, batch.positions, attention_mask=mask, vision=vision, rows=seen, cache=cache
     )
     end = scribe.tokenizer.token_to_id("<|im_end|>")
     at = batch.positions[:, :, -1:] + 1
     out: list[list[int]] = [[] for _ in rows]
     open_rows = torch.ones(len(rows), dtype=torch.bool)
     for _ in range(limit):
-        logits = model.lm_head(hidden[:, -1])
-        logits[:, scribe.image] = -torch.inf
+        logits = vlm.head(hidden[:, -1])
+        logits[:, list(vlm.placeholder_ids)] = -torch.inf
         if temperature:
             chance = (logits / temperature).softmax(-1)
             token = torch.multinomial(chance, 1, generator=generator)[:, 0]
@@ -94,18 +114,32 @@ def complete(
         if not open_rows.any():
             break
         mask = torch.cat([mask, torch.ones(len(rows), 1, dtype=torch.long)], 1)
-        hidden = model.model.language_model(
-            inputs_embeds=model.model.language_model.embed_tokens(token[:, None]),
-            position_ids=at,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
+        hidden = vlm.hidden(token[:, None], at, attention_mask=mask, cache=cache)
         at = at + 1
     return out
 
 
-def advance(play: Play, scribe: Scribe, ids: list[int]) -> bool:
+def shown(
+    scene: world.Scene, region: Region, control: Control, rng: np.random.Generator
+) -> tuple[Pixels, world.PixelBox]:
+    """The crop that a zoom gives, under a control, and the pixels it stands for."""
+    height, width = scene.pixels.shape[:2]
+    if control is Control.RANDOM_BOX:
+        w, h = region[2] - region[0], region[3] - region[1]
+        x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
+        region = (x, y, x + w, y + h)
+    crop, box = zoom(scene.pixels, region)
+    if control is Control.BLANK:
+        crop = np.full_like(crop, 127)
+    if control is Control.OVERVIEW:
+        first = resize(scene.pixels, FAMILY.shown_size((width, height)))
+        crop = resize(first, (width, height))[box[1] : box[3], box[0] : box[2]]
+    return crop, box
+
+
+def advance(
+    play: Play, scribe: Scribe, ids: list[int], control: Control, rng: np.random.Generator
+) -> bool:
     """Apply one completed turn; true if the episode goes on."""
     text = scribe.tokenizer.decode(ids, skip_special_tokens=False)
     play.turns.append(text)
@@ -126,59 +160,77 @@ def advance(play: Play, scribe: Scribe, ids: list[int]) -> bool:
         play.broken = True
         return False
     region = region_of((x1, y1, x2, y2), picture)
-    crop, box = zoom(play.demo.scene.pixels, region)
+    crop, box = shown(play.demo.scene, region, control, rng)
     play.regions.append(region)
     play.pictures.append(box)
     play.demo.views.append(crop)
-    shown = scribe.observation(crop)
-    play.demo.ids.extend(shown)
-    play.demo.learn.extend([False] * len(shown))
+    seen = scribe.observation(crop)
+    play.demo.ids.extend(seen)
+    play.demo.learn.extend([False] * len(seen))
     return True
 
 
+def begin(scribe: Scribe, scene: world.Scene, control: Control) -> Play:
+    """An episode before the policy's first token."""
+    height, width = scene.pixels.shape[:2]
+    ids = scribe.prompt(scene)
+    if control is Control.TOOL_OFF:
+        ids += scribe.encode(OPENING)
+    demo = Demo(ids, [False] * len(ids), [scene.pixels], scene)
+    return Play(demo, [(0, 0, width, height)])
+
+
 def play_all(
-    model: Qwen3VLForConditionalGeneration,
+    vlm: VLM,
     scribe: Scribe,
-    scenes: Sequence[world.Scene],
+    scenes: Iterable[world.Scene],
     *,
     temperature: float = 0.0,
     seed: int = 0,
     turns: int = 4,
     chunk: int = 100,
+    control: Control = Control.REAL,
 ) -> list[Play]:
     """Play every scene to its answer, or until the turns are used up."""
     generator = torch.Generator().manual_seed(seed)
-    out = []
-    for start in range(0, len(scenes), chunk):
-        plays = []
-        for scene in scenes[start : start + chunk]:
-            height, width = scene.pixels.shape[:2]
-            ids = scribe.prompt(scene)
-            demo = Demo(ids, [False] * len(ids), [scene.pixels], scene)
-            plays.append(Play(demo, [(0, 0, width, height)]))
-        going = plays
+    rng = np.random.default_rng(seed)
+    out: list[Play] = []
+    for some in batched(scenes, chunk):
+        going = plays = [begin(scribe, scene, control) for scene in some]
         for _ in range(turns):
             if not going:
                 break
-            ids = complete(model, scribe, [p.demo for p in going], temperature, generator)
-            going = [p for p, new in zip(going, ids, strict=True) if advance(p, scribe, new)]
+            made = complete(vlm, scribe, [p.demo for p in going], temperature, generator)
+            going = [
+                play
+                for play, ids in zip(going, made, strict=True)
+                if advance(play, scribe, ids, control, rng)
+            ]
         out += plays
     return out
 
 
+def batched(items: Iterable[world.Scene], count: int) -> Iterator[list[world.Scene]]:
+    """Lists of ``count`` items, the last one shorter."""
+    source = iter(items)
+    while some := list(islice(source, count)):
+        yield some
+
+
 def measure(
-    model: Qwen3VLForConditionalGeneration,
+    vlm: VLM,
     scribe: Scribe,
     kind: str,
     *,
     count: int = 400,
     temperature: float = 0.0,
+    control: Control = Control.REAL,
     objects: int = 4,
     sizes: Sequence[tuple[int, int]] = (world.FIXED,),
     photos: Sequence[Pixels] = (),
 ) -> dict[str, float]:
     """Accuracy and tool use on held-out pictures of one kind."""
-    scenes = [
+    scenes = (
         world.draw(
             i,
             kind=kind,
@@ -188,14 +240,20 @@ def measure(
             photos=photos,
         )
         for i in range(count)
-    ]
-    plays = play_all(model, scribe, scenes, temperature=temperature)
-    total = len(plays)
+    )
+    plays = play_all(vlm, scribe, scenes, temperature=temperature, control=control)
     zooms = world.Kind(kind).zooms
     return {
-        "accuracy": round(sum(p.correct for p in plays) / total, 4),
-        "format": round(sum(p.answer is not None for p in plays) / total, 4),
-        "calls": round(sum(len(p.regions) for p in plays) / total, 4),
-        "as_expected": round(sum(len(p.regions) == zooms for p in plays) / total, 4),
-        "hit": round(sum(p.hit for p in plays) / total, 4) if zooms else 0.0,
+        "accuracy": share(p.correct for p in plays),
+        "format": share(p.answer is not None for p in plays),
+        "calls": share(len(p.regions) for p in plays),
+        "as_expected": share(len(p.regions) == zooms for p in plays),
+        "hit": share(p.hit for p in plays),
+        "iou": share(p.overlap for p in plays),
     }
+
+
+def share(values: Iterable[float]) -> float:
+    """Mean of some numbers, four digits."""
+    numbers = list(values)
+    return round(sum(numbers) / len(numbers), 4)

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from transformers import Qwen3VLForConditionalGeneration
 
+from vtool.families.vlm import VLM
 from vtool.worlds import zoom as world
 
-from .batch import Batch, collate, features
+from .batch import Batch, collate, see
 from .expert import Demo, Scribe, retarget
-from .forward import read
 from .textures import textures
 from .tokenizer import NUMBERS
 
@@ -74,21 +73,20 @@ def demos(lesson: Lesson, scribe: Scribe, rng: np.random.Generator) -> list[Demo
     return out[: lesson.batch]
 
 
-def policy_loss(
-    model: Qwen3VLForConditionalGeneration, batch: Batch, *, frozen: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
+def policy_loss(vlm: VLM, batch: Batch, *, frozen: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy of every learnt token, and those tokens."""
     with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-        seen = features(model, batch.views)
-    hidden = read(model, batch.ids, batch.positions, seen)
+        vision, rows = see(vlm, batch.views)
+    # Padding is on the right and attention is causal, so that no mask is needed.
+    hidden = vlm.hidden(batch.ids, batch.positions, vision=vision, rows=rows)
     learn = batch.learn[:, 1:]
-    logits = model.lm_head(hidden[:, :-1][learn])
+    logits = vlm.head(hidden[:, :-1][learn])
     wanted = batch.ids[:, 1:][learn]
     return functional.cross_entropy(logits, wanted, reduction="none"), wanted
 
 
 def teach(
-    model: Qwen3VLForConditionalGeneration,
+    vlm: VLM,
     scribe: Scribe,
     lesson: Lesson,
     *,
@@ -100,7 +98,7 @@ def teach(
     """Run one lesson in place.
 
     Args:
-        model: The policy, changed in place.
+        vlm: The policy, changed in place.
         scribe: Its tokenizer.
         lesson: What to learn, for how long.
         seed: The same seed gives the same weights.
@@ -113,11 +111,8 @@ def teach(
     """
     rng = np.random.default_rng([seed, 2, *lesson.name.encode()])
     numbers = torch.tensor([scribe.tokenizer.token_to_id(n) for n in NUMBERS])
-    weights = [
-        p
-        for n, p in model.named_parameters()
-        if not (lesson.frozen and n.startswith("model.visual"))
-    ]
+    seen = {id(p) for p in vlm.vision.parameters()} if lesson.frozen else set()
+    weights = [p for p in vlm.parameters() if id(p) not in seen]
     optimizer = torch.optim.AdamW(weights, lr=lesson.rate, betas=(0.9, 0.98), weight_decay=0.01)
     running, mean, started = math.nan, math.nan, time.process_time()
     for step in range(lesson.steps):
@@ -126,7 +121,7 @@ def teach(
             scale *= 0.5 * (1 + math.cos(math.pi * step / lesson.steps))
         optimizer.param_groups[0]["lr"] = lesson.rate * max(scale, 0.01)
         batch = collate(source(lesson, scribe, rng), scribe.image)
-        losses, wanted = policy_loss(model, batch, frozen=lesson.frozen)
+        losses, wanted = policy_loss(vlm, batch, frozen=lesson.frozen)
         optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 from numpy.typing import NDArray
-from transformers import Qwen3VLForConditionalGeneration
 
+from vtool.families.pixels import resize
+from vtool.families.vlm import VLM
 from vtool.worlds import zoom as world
 from vtool.worlds.drawing import COLORS, Pixels
 
-from .forward import see
-from .spec import SPEC, VIEW
+from .spec import FAMILY, SPEC, VIEW
 from .textures import textures
-from .views import patchify, show, zoom
+from .views import zoom
 
 SIDE = VIEW // SPEC.factor
 NOTHING = len(COLORS)
@@ -78,17 +78,15 @@ def crop_of(
 
 
 def square_view(pixels: Pixels, side: int = VIEW) -> Pixels:
-    """Resize to a square without keeping the aspect."""
-    planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
-    out = functional.interpolate(planes, size=(side, side), mode="bicubic", antialias=True)
-    return out[0].permute(1, 2, 0).numpy()
+    """Resize to a square, whatever the aspect."""
+    return resize(pixels, (side, side))
 
 
 def overview(scene: world.Scene) -> Sheet:
     """The first look at a one-zoom picture."""
     scale = VIEW / scene.pixels.shape[1]
     marks = [(d.x * scale, d.y * scale, d.radius * scale, d.color, d.digit) for d in scene.discs]
-    return label(show(scene.pixels), marks, legible=False)
+    return label(square_view(scene.pixels), marks, legible=False)
 
 
 def frames_overview(scene: world.Scene) -> Sheet:
@@ -98,7 +96,7 @@ def frames_overview(scene: world.Scene) -> Sheet:
     for frame in scene.frames:
         x1, y1, x2, y2 = (v * scale for v in frame.box)
         marks.append(((x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, frame.color, 0))
-    return label(show(scene.pixels), marks, legible=False)
+    return label(square_view(scene.pixels), marks, legible=False)
 
 
 def frame_view(scene: world.Scene, rng: np.random.Generator) -> Sheet:
@@ -195,11 +193,11 @@ def probe_loss(out: torch.Tensor, batch: list[Sheet]) -> tuple[torch.Tensor, dic
             "digit": float((d.argmax(1) == digit)[legible].float().mean()),
             "place_rmse": float(error.sqrt()),
         }
-    return loss_c + loss_d + 100 * error, stats
+    return loss_c + loss_d + 50 * error, stats
 
 
 def warm_up_vision(
-    model: Qwen3VLForConditionalGeneration,
+    vlm: VLM,
     *,
     seed: int,
     steps: int = 1400,
@@ -209,16 +207,16 @@ def warm_up_vision(
 ) -> None:
     """Run stage A in place: only the vision tower changes."""
     rng = np.random.default_rng([seed, 1])
-    probe = Probe(model.config.text_config.hidden_size)
-    weights = [*model.model.visual.parameters(), *probe.parameters()]
+    probe = Probe(vlm.model.config.text_config.hidden_size)
+    weights = [*vlm.vision.parameters(), *probe.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     for step in range(steps):
         scale = min(1.0, (step + 1) / 40) * 0.5 * (1 + math.cos(math.pi * step / steps))
         optimizer.param_groups[0]["lr"] = rate * max(scale, 0.01)
         made = sheets(rng, batch, min(1.0, 1.6 * step / steps))
-        final, deep = see(model, patchify([s.view for s in made]), (8, 8))
-        loss, stats = probe_loss(probe.final(final), made)
-        loss = loss + 0.3 * probe_loss(probe.deep(deep), made)[0]
+        seen = vlm.encode([FAMILY.patches(s.view) for s in made])
+        loss, stats = probe_loss(probe.final(seen.embeds), made)
+        loss = loss + 0.3 * probe_loss(probe.deep(seen.deepstack[0]), made)[0]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)

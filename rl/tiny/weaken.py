@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from transformers import Qwen3VLForConditionalGeneration
 
+from vtool.families.vlm import VLM
 from vtool.worlds import zoom as world
 from vtool.worlds.drawing import Pixels
 
@@ -60,7 +60,7 @@ def _elsewhere(step: Step, rng: np.random.Generator) -> tuple[int, int, int, int
 
 
 def weaken(
-    model: Qwen3VLForConditionalGeneration,
+    vlm: VLM,
     scribe: Scribe,
     lesson: Lesson,
     *,
@@ -82,4 +82,4 @@ def weaken(
             out.append(scribe.write(scene, *spoil(scene, rng, chosen)))
         return out
 
-    teach(model, scribe, lesson, seed=seed, log=log, source=source)
+    teach(vlm, scribe, lesson, seed=seed, log=log, source=source)
