@@ -118,6 +118,7 @@ def _action(a: Action) -> Json:
         "calls": [_call(c) for c in a.calls],
         "answer": a.answer,
         "faults": [_fault(f) for f in a.faults],
+        "ignored": a.ignored,
     }
 
 
