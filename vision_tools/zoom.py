@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from vtool.errors import FaultCode, ModelFault
 from vtool.geometry import Box
 from vtool.media import Image
@@ -30,15 +32,9 @@ def zoom(image: Image, box: Box) -> Observation:
             FaultCode.TOO_SMALL,
             f"the picture is {width}x{height} pixels: nothing smaller than {MIN_SIDE} can be cut",
         )
-    x0, x1 = _grow(box.x1 * width, box.x2 * width, width)
-    y0, y1 = _grow(box.y1 * height, box.y2 * height, height)
-    aspect = max(x1 - x0, y1 - y0) / min(x1 - x0, y1 - y0)
-    if aspect > MAX_ASPECT:
-        raise ModelFault(
-            FaultCode.BAD_ASPECT,
-            f"the part is {x1 - x0:.0f}x{y1 - y0:.0f} pixels: sides differ more than "
-            f"{MAX_ASPECT:.0f} times",
-        )
+    x0, x1 = grow(box.x1 * width, box.x2 * width, width)
+    y0, y1 = grow(box.y1 * height, box.y2 * height, height)
+    check_aspect(x1 - x0, y1 - y0)
     used = Box(x0 / width, y0 / height, x1 / width, y1 / height)
     cut = image.crop(used)
     grown = (x1 - x0) > (box.x2 - box.x1) * width + 1e-6 or (y1 - y0) > (
@@ -47,9 +43,24 @@ def zoom(image: Image, box: Box) -> Observation:
     return Observation(values=(cut,), effective=(used,) if grown else ())
 
 
-def _grow(low: float, high: float, limit: int) -> tuple[float, float]:
+def check_aspect(width: float, height: float) -> None:
+    """Refuse parts so long that no family can show them.
+
+    Raises:
+        ModelFault: `bad_aspect`.
+    """
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise ModelFault(
+            FaultCode.BAD_ASPECT,
+            f"the part is {width:.0f}x{height:.0f} pixels: sides differ more than "
+            f"{MAX_ASPECT:.0f} times",
+        )
+
+
+def grow(low: float, high: float, limit: int) -> tuple[float, float]:
     """Stretch [low, high] about its centre to `MIN_SIDE`, inside [0, limit]."""
     if high - low >= MIN_SIDE:
         return low, high
-    start = min(max(0.0, (low + high) / 2 - MIN_SIDE / 2), float(limit - MIN_SIDE))
+    # On whole pixels, so that rounding outward adds no seventeenth one.
+    start = min(max(0, math.floor((low + high - MIN_SIDE) / 2)), limit - MIN_SIDE)
     return start, start + MIN_SIDE

@@ -173,14 +173,15 @@ def _shape(
         if count == 2:
             return coords.read_point(numbers, original=size, shown=seen)
         box = coords.read_box(numbers, original=size, shown=seen)
-        out.clamped |= _reaches_over(numbers, coords.scale(original=size, shown=seen), coords.order)
+        out.clamped |= reaches_over(numbers, coords.scale(original=size, shown=seen), coords.order)
         return box
     except GeometryError as err:
         hint = None if param.kind is Kind.SPAN else f"coordinates are {coords.describe()}"
         raise ModelFault(err.code, str(err), hint=hint, field=param.name) from None
 
 
-def _reaches_over(raw: list[float], scale: tuple[float, float], order: str) -> bool:
+def reaches_over(raw: list[float], scale: tuple[float, float], order: str) -> bool:
+    """Whether a box goes over the border, so that less than it will be used."""
     x1, y1, x2, y2 = raw
     if order == "xywh":
         x2, y2 = x1 + x2, y1 + y2
@@ -193,10 +194,19 @@ def finite_numbers(param: Param, raw: Json, count: int) -> list[float]:
     Raises:
         ModelFault: `bad_args`.
     """
-    fine = isinstance(raw, list) and len(raw) == count and all(map(_is_number, raw))
-    if not fine or not isinstance(raw, list):
+    if not isinstance(raw, list) or not are_numbers(raw) or not has_count(raw, count):
         raise _mistyped(param, f"a list of {count} finite numbers", raw)
     return [float(v) for v in raw if isinstance(v, int | float)]
+
+
+def are_numbers(raw: list[Json]) -> bool:
+    """Whether all are finite numbers; booleans, strings and lists are not."""
+    return all(map(_is_number, raw))
+
+
+def has_count(raw: list[Json], count: int) -> bool:
+    """Whether there are exactly so many."""
+    return len(raw) == count
 
 
 def plain_value(param: Param, raw: Json) -> Json:

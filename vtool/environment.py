@@ -6,14 +6,14 @@ no reward.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
 from vtool.dialects.base import Dialect
 from vtool.errors import FaultCode, ForkRefused, ModelFault, VToolError
-from vtool.message import Action, Author, Json, Message, Part, Role, Show, Text
+from vtool.message import Action, Author, Json, Message, Part, Role, Show, Text, ToolCall
 from vtool.record import Context, StopReason
 from vtool.store import Store
 from vtool.task import Task
@@ -71,8 +71,21 @@ class Environment(Protocol):
         """
         ...
 
-    async def reply(self, action: Action, context: Context, dialect: Dialect) -> Reply:
+    async def reply(
+        self,
+        action: Action,
+        context: Context,
+        dialect: Dialect,
+        answered: Mapping[int, Message] | None = None,
+    ) -> Reply:
         """Answer one assistant turn.
+
+        Args:
+            action: What the turn asks for.
+            context: Where it was written (for the sizes at which pictures were shown).
+            dialect: How it was written.
+            answered: Tool messages for calls, by index, that somebody else has answered (a
+                sub-agent, a person); the environment runs the others.
 
         Raises:
             VToolError: It has not begun, or is over.
@@ -138,7 +151,13 @@ class ToolEnvironment:
         rules = Message(role=Role.SYSTEM, parts=(Text(self.task.system),), author=Author.TEMPLATE)
         return (rules, question)
 
-    async def reply(self, action: Action, context: Context, dialect: Dialect) -> Reply:
+    async def reply(
+        self,
+        action: Action,
+        context: Context,
+        dialect: Dialect,
+        answered: Mapping[int, Message] | None = None,
+    ) -> Reply:
         """Run the turn's calls, or end the episode with its answer."""
         if not self._begun or self._over:
             raise VToolError("reply() needs an episode that has begun and is not over")
@@ -147,7 +166,7 @@ class ToolEnvironment:
             return self._end(StopReason.ANSWERED)
         messages = [refusal(_as_fault(f)) for f in action.faults]
         if action.calls:
-            messages += await self._run(action, context, dialect)
+            messages += await self._run(action, context, dialect, answered or {})
         if not messages:
             return self._end(StopReason.NO_ACTION)
         self._bad += bool(action.faults) and not action.calls
@@ -169,7 +188,20 @@ class ToolEnvironment:
     async def close(self) -> None:
         """Nothing is held."""
 
-    async def _run(self, action: Action, context: Context, dialect: Dialect) -> list[Message]:
+    async def _run(
+        self,
+        action: Action,
+        context: Context,
+        dialect: Dialect,
+        answered: Mapping[int, Message],
+    ) -> list[Message]:
+        calls = [c for i, c in enumerate(action.calls) if i not in answered]
+        replies = iter(await self._tools(calls, context, dialect) if calls else ())
+        return [answered.get(i) or next(replies) for i in range(len(action.calls))]
+
+    async def _tools(
+        self, calls: Sequence[ToolCall], context: Context, dialect: Dialect
+    ) -> list[Message]:
         room = self.limits.max_images - len(self.store.images())
         if room <= 0:
             full = ModelFault(
@@ -177,9 +209,9 @@ class ToolEnvironment:
                 f"this episode holds at most {self.limits.max_images} pictures",
                 hint="answer from what you have seen",
             )
-            return [refusal(full, call) for call in action.calls]
+            return [refusal(full, call) for call in calls]
         seed = self._seed * 7919 + self._turns
-        return await self._toolbox.run(action.calls, self.store, dialect, context.shown, seed=seed)
+        return await self._toolbox.run(calls, self.store, dialect, context.shown, seed=seed)
 
     def _end(self, stop: StopReason, messages: tuple[Message, ...] = ()) -> Reply:
         self._over = True
@@ -201,7 +233,7 @@ class ReplayFork:
     def __init__(self, make: EnvironmentMaker) -> None:
         self._make = make
         self._env = make()
-        self._past: list[tuple[Action, Context, Dialect, Reply]] = []
+        self._past: list[tuple[Action, Context, Dialect, dict[int, Message], Reply]] = []
         self.task, self.limits = self._env.task, self._env.limits
 
     @property
@@ -218,10 +250,16 @@ class ReplayFork:
         """Begin."""
         return await self._env.reset()
 
-    async def reply(self, action: Action, context: Context, dialect: Dialect) -> Reply:
+    async def reply(
+        self,
+        action: Action,
+        context: Context,
+        dialect: Dialect,
+        answered: Mapping[int, Message] | None = None,
+    ) -> Reply:
         """Answer one turn, and remember it."""
-        reply = await self._env.reply(action, context, dialect)
-        self._past.append((action, context, dialect, reply))
+        reply = await self._env.reply(action, context, dialect, answered)
+        self._past.append((action, context, dialect, dict(answered or {}), reply))
         return reply
 
     async def fork(self) -> ReplayFork:
@@ -232,8 +270,8 @@ class ReplayFork:
         """
         other = ReplayFork(self._make)
         await other.reset()
-        for action, context, dialect, reply in self._past:
-            again = await other.reply(action, context, dialect)
+        for action, context, dialect, answered, reply in self._past:
+            again = await other.reply(action, context, dialect, answered)
             if _essence(again, other.store) != _essence(reply, self.store):
                 raise ForkRefused(
                     f"replay of task {self.task.id!r} gave another reply than the first time"

@@ -22,6 +22,68 @@ Size: TypeAlias = tuple[int, int]
 """Width and height in pixels."""
 
 
+def check_finite(values: Sequence[float], count: int = 4) -> None:
+    """Refuse anything but `count` finite numbers.
+
+    Raises:
+        GeometryError: `bad_box`.
+    """
+    if len(values) != count or not all(math.isfinite(v) for v in values):
+        raise GeometryError(f"expected {count} finite numbers, got {list(values)}")
+
+
+def check_corners(values: Sequence[float]) -> None:
+    """Refuse x1 > x2 or y1 > y2: nothing is swapped silently.
+
+    Raises:
+        GeometryError: `bad_box`.
+    """
+    x1, y1, x2, y2 = values
+    if x1 > x2 or y1 > y2:
+        raise GeometryError(f"box is inverted: needs x1 < x2 and y1 < y2, got {list(values)}")
+
+
+def check_area(values: Sequence[float]) -> None:
+    """Refuse a box of no width or no height.
+
+    Raises:
+        GeometryError: `bad_box`.
+    """
+    x1, y1, x2, y2 = values
+    if x1 == x2 or y1 == y2:
+        raise GeometryError(f"box has no area: {list(values)}")
+
+
+def check_unit(values: Sequence[float]) -> None:
+    """Refuse values outside the unit square.
+
+    Raises:
+        GeometryError: `box_outside`.
+    """
+    if min(values) < 0 or max(values) > 1:
+        raise GeometryError(f"box leaves the unit square: {values}", FaultCode.BOX_OUTSIDE)
+
+
+def check_touches(values: Sequence[float], width: float, height: float) -> None:
+    """Refuse a box that shares no area with a picture of that width and height.
+
+    Raises:
+        GeometryError: `box_outside`, with what the picture spans.
+    """
+    x1, y1, x2, y2 = values
+    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+        raise GeometryError(
+            f"box lies outside the picture, which spans 0 to {width:g} by 0 to {height:g}; "
+            f"got {list(values)}",
+            FaultCode.BOX_OUTSIDE,
+        )
+
+
+def clamp(value: float) -> float:
+    """The nearest value in [0, 1]."""
+    return min(1.0, max(0.0, value))
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """An axis-aligned box, unit xyxy, with 0 <= x1 < x2 <= 1 and likewise for y."""
@@ -33,14 +95,10 @@ class Box:
 
     def __post_init__(self) -> None:
         values = (self.x1, self.y1, self.x2, self.y2)
-        if not all(math.isfinite(v) for v in values):
-            raise GeometryError(f"box needs four finite numbers, got {values}")
-        if self.x1 > self.x2 or self.y1 > self.y2:
-            raise GeometryError(f"box is inverted: needs x1 < x2 and y1 < y2, got {values}")
-        if self.x1 == self.x2 or self.y1 == self.y2:
-            raise GeometryError(f"box has no area: {values}")
-        if min(values) < 0 or max(values) > 1:
-            raise GeometryError(f"box leaves the unit square: {values}", FaultCode.BOX_OUTSIDE)
+        check_finite(values)
+        check_corners(values)
+        check_area(values)
+        check_unit(values)
 
     @property
     def area(self) -> float:
@@ -235,21 +293,16 @@ class Convention:
         Raises:
             GeometryError: NaN, inverted, empty (`bad_box`) or wholly outside (`box_outside`).
         """
-        x1, y1, x2, y2 = _four(raw)
+        check_finite(raw)
+        x1, y1, x2, y2 = raw
         if self.order == "xywh":
             x2, y2 = x1 + x2, y1 + y2
         sx, sy = self.scale(original=original, shown=shown)
-        if x1 > x2 or y1 > y2:
-            raise GeometryError(f"box is inverted: expected {self.describe()}, got {list(raw)}")
-        if x1 == x2 or y1 == y2:
-            raise GeometryError(f"box has no area: expected {self.describe()}, got {list(raw)}")
-        if x2 <= 0 or y2 <= 0 or x1 >= sx or y1 >= sy:
-            raise GeometryError(
-                f"box lies outside the picture, which spans 0 to {sx:g} by 0 to {sy:g}; "
-                f"got {list(raw)}",
-                FaultCode.BOX_OUTSIDE,
-            )
-        return Box(max(0.0, x1 / sx), max(0.0, y1 / sy), min(1.0, x2 / sx), min(1.0, y2 / sy))
+        corners = (x1, y1, x2, y2)
+        check_corners(corners)
+        check_area(corners)
+        check_touches(corners, sx, sy)
+        return Box(*(clamp(v / s) for v, s in zip(corners, (sx, sy, sx, sy), strict=True)))
 
     def write_box(self, box: Box, *, original: Size, shown: Size | None = None) -> list[float]:
         """Turn a box into raw numbers; integers for every unit but `UNIT`."""
@@ -266,8 +319,7 @@ class Convention:
         Raises:
             GeometryError: NaN (`bad_box`) or outside the picture (`box_outside`).
         """
-        if len(raw) != 2 or not all(math.isfinite(v) for v in raw):
-            raise GeometryError(f"point needs two finite numbers, got {list(raw)}")
+        check_finite(raw, 2)
         sx, sy = self.scale(original=original, shown=shown)
         return Point(raw[0] / sx, raw[1] / sy)
 
@@ -281,13 +333,6 @@ class Convention:
     def _round(self, value: float) -> float:
         digits = self.digits if self.digits is not None else (4 if self.units is Units.UNIT else 0)
         return round(value, digits) if digits else round(value)
-
-
-def _four(raw: Sequence[float]) -> tuple[float, float, float, float]:
-    if len(raw) != 4 or not all(math.isfinite(v) for v in raw):
-        raise GeometryError(f"box needs four finite numbers, got {list(raw)}")
-    x1, y1, x2, y2 = (float(v) for v in raw)
-    return x1, y1, x2, y2
 
 
 def iou(a: Box, b: Box) -> float:

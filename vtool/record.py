@@ -11,7 +11,7 @@ in the house is derived from that.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
@@ -209,6 +209,9 @@ class Context:
         prefix: Sequence[Segment] = (),
     ) -> None:
         self.number, self.seat, self.store, self.edge = number, seat, store, edge
+        self.stop: StopReason | None = None
+        """Why the path that ends here ended; None while it goes on or goes on elsewhere."""
+        self.answer: str | None = None
         self._prefix = tuple(prefix)
         self._own: list[Segment] = []
 
@@ -316,6 +319,8 @@ class Episode:
     seconds: float = 0.0
     runtime: Mapping[str, Json] = field(default_factory=dict)
     """The contract under which it ran: seats, dialect, tools and versions, limits."""
+    leaf: int | None = None
+    """The context whose path this view reads, where the episode is a tree; None: the last."""
 
     def open(
         self,
@@ -331,6 +336,8 @@ class Episode:
         """
         prefix: tuple[Segment, ...] = ()
         if edge is not None:
+            if not 0 <= edge.parent < len(self.contexts):
+                raise RecordError(f"{edge} names context {edge.parent}, which is not here")
             parent = self.contexts[edge.parent]
             if isinstance(edge, Fork):
                 prefix = parent.segments[: edge.at]
@@ -342,15 +349,24 @@ class Episode:
 
     @property
     def final(self) -> Context:
-        """The context in which the episode ended: the last that is no spawned child.
+        """The context in which the path ends: the leaf, or the last that is no spawned child.
 
         Raises:
             RecordError: The episode never began.
         """
+        if self.leaf is not None:
+            return self.contexts[self.leaf]
         for context in reversed(self.contexts):
             if not isinstance(context.edge, Spawn):
                 return context
         raise RecordError("this episode has no context yet")
+
+    def leaves(self) -> list[Episode]:
+        """One view a finished path: a tree's attempts, to be scored each on its own."""
+        ends = [c for c in self.contexts if c.stop is not None and not isinstance(c.edge, Spawn)]
+        return [
+            replace(self, leaf=c.number, stop=c.stop or self.stop, answer=c.answer) for c in ends
+        ]
 
     def actions(self) -> list[Action]:
         """The assistant turns along the path of the final context."""

@@ -47,6 +47,9 @@ class Renderer(Protocol):
     forbidden_ids: tuple[int, ...]
     """Ids that must never be sampled (vision placeholders)."""
 
+    refusal_room: int
+    """Tokens that the longest refusal of an observation takes."""
+
     def begin(
         self, messages: Sequence[Message], specs: Sequence[ToolSpec], store: Store
     ) -> tuple[Segment, ...]:
@@ -71,6 +74,14 @@ class Renderer(Protocol):
             replies: The environment's messages.
             room: Tokens left. An observation that does not fit is shown smaller if it can be,
                 else replaced whole by a `no_room` refusal; it is never cut.
+        """
+        ...
+
+    def write_turn(self, context: Context, message: Message) -> tuple[Segment, ...]:
+        """Write an assistant turn that the policy did not sample (a person's, a teacher's).
+
+        The segments continue `context` token for token and carry the message's author; none of
+        their tokens counts as the policy's.
         """
         ...
 

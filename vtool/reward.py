@@ -41,8 +41,9 @@ class Unscored:
     reason: str
 
 
-Marks: TypeAlias = float | Unscored | Sequence[float]
-"""One number for episode parts; one per turn, call or context for the others."""
+Marks: TypeAlias = float | Unscored | Sequence[float] | None
+"""One number for episode parts; one per turn, call or context for the others; None where the
+part does not apply to the task (no target to look at, say), which is neither good nor bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Score:
     """Credit per assistant turn, where a combine gives it."""
 
 
-Combine: TypeAlias = Callable[[Mapping[str, Marks]], float | Unscored]
+Combine: TypeAlias = Callable[[Mapping[str, Marks]], Score]
 """A pure function of an episode's parts."""
 
 parts: Registry[RewardPart] = Registry("reward part", "vtool.rewards")

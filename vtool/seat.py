@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vtool.engines.base import ChatEngine, TokenEngine
 from vtool.memory import Memory
@@ -25,5 +25,5 @@ class Seat:
     name: str
     renderer: Renderer
     engine: TokenEngine | ChatEngine
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     memory: Memory | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -97,6 +97,14 @@ class Store:
         self._own: list[Entry] = []
         self._clock: list[int] = parent._clock if parent else [0]
 
+    @classmethod
+    def restore(cls, entries: Sequence[Entry]) -> Store:
+        """A store that holds recorded entries, in their order."""
+        store = cls()
+        store._own = list(entries)
+        store._clock = [1 + max((e.serial for e in entries), default=-1)]
+        return store
+
     def fork(self) -> Store:
         """A branch that sees all of this path up to now, and then only itself."""
         return Store(self)
@@ -112,13 +120,8 @@ class Store:
         return any(e.handle == handle for e in self)
 
     def __getitem__(self, handle: str) -> Entry:
-        for entry in self:
-            if entry.handle == handle:
-                return entry
-        names = [e.handle for e in self]
-        raise StoreError(
-            f"no {handle!r} in this episode{nearest(handle, names)}; it holds {', '.join(names)}"
-        )
+        check_visible(handle, self)
+        return next(e for e in self if e.handle == handle)
 
     def add(self, value: Value, origin: Origin | None = None) -> Entry:
         """Append a value.
@@ -201,6 +204,19 @@ class Store:
                 line = image.lineage
                 return Origin(entry.handle, origin.tool, line.transform, line.ops, origin.times_s)
         return origin
+
+
+def check_visible(handle: str, store: Store) -> None:
+    """Refuse handles of other episodes, other branches, and those never given.
+
+    Raises:
+        StoreError: Names what is there.
+    """
+    if handle not in store:
+        names = [e.handle for e in store]
+        raise StoreError(
+            f"no {handle!r} in this episode{nearest(handle, names)}; it holds {', '.join(names)}"
+        )
 
 
 def value_digest(value: Value) -> str:

@@ -1,0 +1,74 @@
+"""The fault catalogue: each case gives its code, and no longer does once its guard is gone.
+
+`tests/faults/*.yaml` hold one entry an id: the public entry point, the expected code, the case
+(a function in `tests/support`), the guard and what it is replaced by when it is disabled.
+"""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+
+FOLDER = Path(__file__).parent / "faults"
+ENTRIES = [e for path in sorted(FOLDER.glob("*.yaml")) for e in yaml.safe_load(path.read_text())]
+
+DISABLED = {
+    "none": lambda *a, **k: None,
+    "identity": lambda *a, **k: a[0],
+    "true": lambda *a, **k: True,
+    "false": lambda *a, **k: False,
+    "zero": lambda *a, **k: 0,
+    "empty": lambda *a, **k: (),
+}
+
+
+def find(path):
+    """Object, attribute name and value of `module:Class.attribute`."""
+    module, _, names = path.partition(":")
+    owner = importlib.import_module(module)
+    *parents, last = names.split(".")
+    for name in parents:
+        owner = getattr(owner, name)
+    return owner, last, inspect.getattr_static(owner, last)
+
+
+def run(entry, folder):
+    module, _, name = entry["case"].partition(":")
+    case = getattr(importlib.import_module(module), name)
+    return case(folder) if inspect.signature(case).parameters else case()
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e["id"])
+def test_fault(entry, tmp_path):
+    assert run(entry, tmp_path) == entry["code"]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e["id"])
+def test_without_its_guard(entry, tmp_path, monkeypatch):
+    owner, name, old = find(entry["guard"])
+    new = DISABLED[entry["disabled"]]
+    if isinstance(old, staticmethod | classmethod):
+        new = staticmethod(new)
+    monkeypatch.setattr(owner, name, new)
+    try:
+        code = run(entry, tmp_path)
+    except Exception as err:
+        code = repr(err)
+    assert code != entry["code"], f"{entry['id']} does not depend on {entry['guard']}"
+
+
+def test_every_entry_is_whole_and_ids_are_unique():
+    ids = [e["id"] for e in ENTRIES]
+    assert len(ids) == len(set(ids))
+    for entry in ENTRIES:
+        assert set(entry) == {"id", "entry", "code", "case", "guard", "disabled"}
+        find(entry["entry"])
+
+
+def test_the_groups_of_the_main_job_are_complete():
+    wanted = {f"T{i}" for i in range(1, 17)} | {f"B{i}" for i in range(1, 14)}
+    wanted |= {f"C{i}" for i in range(1, 11)}
+    wanted |= {"F1", "F2", "F3", "F4", "F5", "F6", "F8", "F12", "F13"}
+    assert wanted <= {e["id"] for e in ENTRIES}

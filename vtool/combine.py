@@ -1,0 +1,120 @@
+"""How reward parts become one number: named pure functions.
+
+The default is the hierarchy gate -> outcome -> process. Each level counts only above the one
+before it: an episode that fails the gate gets 0 whatever else it did, and no amount of process
+lifts a worse outcome over a better one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from vtool.errors import RecipeError
+from vtool.reward import Combine, Marks, Score, Unscored, combines
+
+
+def hierarchy(
+    gate: str = "format",
+    outcome: str = "answer",
+    process: Mapping[str, float] | None = None,
+    *,
+    gate_value: float = 0.1,
+    share: float = 0.5,
+    step: float = 1.0,
+) -> Combine:
+    """Gate, then outcome, then process.
+
+    ``total = gate_value + floor(outcome / step) * step + share * step * process`` where the gate
+    is passed, else 0; `process` is the weighted mean of the parts that apply, in [0, 1].
+
+    Args:
+        gate: Part in {0, 1} that must be passed.
+        outcome: Part in [0, 1]: is the answer right.
+        process: Parts in [0, 1] and their weights, such as evidence and economy.
+        gate_value: Credit for passing the gate.
+        share: Height of the process level as a share of one outcome step, below 1.
+        step: Smallest difference between outcomes that counts; 1 for right or wrong.
+
+    Raises:
+        RecipeError: Values that would break the order of the levels.
+    """
+    weights = dict(process or {})
+    if not (0 <= share < 1 and step > 0 and gate_value >= 0):
+        raise RecipeError(
+            f"hierarchy needs 0 <= share < 1, step > 0, gate_value >= 0; got share={share}, "
+            f"step={step}, gate_value={gate_value}"
+        )
+    if any(w <= 0 for w in weights.values()):
+        raise RecipeError(f"process weights must be positive, got {weights}")
+
+    def combine(parts: Mapping[str, Marks]) -> Score:
+        lost = first_unscored(parts, (gate, outcome, *weights))
+        if lost is not None:
+            return Score(parts, lost)
+        if number(parts, gate) < 1:
+            return Score(parts, 0.0)
+        # A sliver is added before flooring: 0.3 / 0.1 is 2.999...
+        level = math.floor(number(parts, outcome) / step + 1e-9) * step
+        return Score(parts, gate_value + level + share * step * weighted_mean(parts, weights))
+
+    return combine
+
+
+def weighted(weights: Mapping[str, float]) -> Combine:
+    """The weighted sum of the parts; parts that judge turns become credit per turn.
+
+    Args:
+        weights: Part names and their weights.
+    """
+
+    def combine(parts: Mapping[str, Marks]) -> Score:
+        lost = first_unscored(parts, tuple(weights))
+        if lost is not None:
+            return Score(parts, lost)
+        total = 0.0
+        turns: dict[int, float] = {}
+        for name, weight in weights.items():
+            marks = parts.get(name)
+            if isinstance(marks, Sequence):
+                for turn, value in enumerate(marks):
+                    turns[turn] = turns.get(turn, 0.0) + weight * value
+            elif marks is not None and not isinstance(marks, Unscored):
+                total += weight * marks
+        return Score(parts, total, turns)
+
+    return combine
+
+
+def number(parts: Mapping[str, Marks], name: str) -> float:
+    """The mark of an episode part that must apply.
+
+    Raises:
+        RecipeError: The part is missing or is no single number.
+    """
+    marks = parts.get(name)
+    if not isinstance(marks, int | float):
+        raise RecipeError(f"combine needs a number from part {name!r}, got {marks!r}")
+    return float(marks)
+
+
+def weighted_mean(parts: Mapping[str, Marks], weights: Mapping[str, float]) -> float:
+    """Mean of the parts that apply, 0 where none does, clipped to [0, 1]."""
+    pairs = [(w, number(parts, n)) for n, w in weights.items() if parts.get(n) is not None]
+    if not pairs:
+        return 0.0
+    mean = sum(w * v for w, v in pairs) / sum(w for w, _ in pairs)
+    return min(1.0, max(0.0, mean))
+
+
+def first_unscored(parts: Mapping[str, Marks], names: Sequence[str]) -> Unscored | None:
+    """The first part that could not judge, or None."""
+    for name in names:
+        marks = parts.get(name)
+        if isinstance(marks, Unscored):
+            return Unscored(f"{name}: {marks.reason}")
+    return None
+
+
+combines.add("hierarchy", hierarchy)
+combines.add("weighted", weighted)

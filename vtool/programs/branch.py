@@ -1,0 +1,143 @@
+"""Several continuations of one past: tree sampling, and "edit this and go on from turn k"."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+from vtool.environment import Environment
+from vtool.errors import ForkRefused
+from vtool.message import Action, Author, Message, Role, Text
+from vtool.programs.solo import Player, play
+from vtool.record import Context, Episode, Fork, StopReason
+from vtool.seat import Seat
+
+
+async def branch(
+    env: Environment,
+    seats: Mapping[str, Seat],
+    *,
+    key: tuple[int, ...] = (0,),
+    after: int = 1,
+    width: int = 2,
+    seat: str = "policy",
+) -> Episode:
+    """Play `after` turns, then go on `width` times from there, all on one record.
+
+    Args:
+        env: A fresh environment that can be forked.
+        seats: Who plays, by name.
+        key: Seeds all draws; each path draws its own.
+        after: Turns that are shared.
+        width: Paths after them, the first one included.
+        seat: The seat that plays.
+
+    Returns:
+        The episode; `episode.leaves()` are its attempts. If the shared part already ends the
+        episode there is one leaf.
+
+    Raises:
+        ForkRefused: The environment cannot be forked.
+    """
+    episode = Episode(task_id=env.task.id, seed=key[-1], store=env.store)
+    trunk = Player(env, seats[seat], episode, key, {}, None)
+    await trunk.begin()
+    going = True
+    for _ in range(after):
+        going = going and await trunk.turn()
+    if not going:
+        return episode
+    assert trunk.context is not None
+    at = Fork(trunk.context.number, len(trunk.context.segments))
+    envs = [await env.fork() for _ in range(width - 1)]
+    paths = [trunk]
+    for i, other in enumerate(envs):
+        path = Player(other, seats[seat], episode, (*key, i + 1), {}, None)
+        # Opened before any goes on, so that context numbers are a function of the key alone.
+        path.context = episode.open(seat, edge=at, store=other.store)
+        paths.append(path)
+    await asyncio.gather(*(_to_the_end(p) for p in paths))
+    return episode
+
+
+async def _to_the_end(path: Player) -> None:
+    try:
+        while await path.turn():
+            pass
+    except Exception as err:  # one path's failure is masked; its siblings go on
+        path.end(StopReason.FAILED)
+        path.episode.error = f"{type(err).__name__}: {err}"
+
+
+async def rerun(
+    episode: Episode,
+    env: Environment,
+    seats: Mapping[str, Seat],
+    *,
+    turn: int,
+    edit: Action | None = None,
+    author: Author = Author.USER,
+    key: tuple[int, ...] = (0,),
+    seat: str = "policy",
+) -> Episode:
+    """Go on from a past turn of a recorded episode, perhaps with another action there.
+
+    The environment is brought to where the episode stood by sending it the recorded actions;
+    the new path is a `Fork` on the same record and runs the same `play`.
+
+    Args:
+        episode: A recorded episode; the path of its final context is replayed.
+        env: A fresh environment of the same task and seed.
+        seats: Who plays on.
+        turn: Index of the assistant turn to do again, 0 for the first.
+        edit: What to do in that turn instead; None lets the policy write it anew.
+        author: Who made the edit.
+        key: Seeds the new draws.
+        seat: The seat that plays on.
+
+    Raises:
+        ForkRefused: The episode has no such turn, or replaying gives another past.
+    """
+    parent = episode.final
+    at = _segment_of_turn(parent, turn)
+    await _replay(parent, env, seats[seat], turn)
+    edge = Fork(parent.number, at)
+    if edit is None:
+        return await play(env, seats, key=key, seat=seat, episode=episode, edge=edge)
+    player = Player(env, seats[seat], episode, key, {}, None)
+    player.context = episode.open(seat, edge=edge, store=env.store)
+    going = await player.answer(_write_edit(player.context, seats[seat], edit, author))
+    while going and await player.turn():
+        pass
+    return episode
+
+
+def _write_edit(context: Context, seat: Seat, edit: Action, author: Author) -> Action:
+    pieces = seat.renderer.dialect.write(edit)
+    edit = replace(edit, text="".join(getattr(p, "text", "") for p in pieces))
+    message = Message(role=Role.ASSISTANT, parts=(Text(edit.text),), author=author, action=edit)
+    for segment in seat.renderer.write_turn(context, message):
+        context.append(segment)
+    return edit
+
+
+def _segment_of_turn(context: Context, turn: int) -> int:
+    """Index of the first segment of an assistant turn."""
+    for i, segment in enumerate(context.segments):
+        if segment.turn == turn and segment.author in (Author.POLICY, Author.TEACHER):
+            return i
+    raise ForkRefused(f"the episode has no turn {turn}; it has {context.turn} turns, from 0")
+
+
+async def _replay(context: Context, env: Environment, seat: Seat, turns: int) -> None:
+    await env.reset()
+    past = [m for m in context.messages() if m.action is not None][:turns]
+    for message in past:
+        assert message.action is not None
+        reply = await env.reply(message.action, context, seat.renderer.dialect)
+        if reply.stop is not None:
+            raise ForkRefused(f"replaying stopped early ({reply.stop}): this is another world")
+    for entry in env.store:
+        if entry.handle not in context.store or context.store[entry.handle].digest != entry.digest:
+            raise ForkRefused(f"replaying made another {entry.handle} than the first time")

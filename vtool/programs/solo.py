@@ -1,0 +1,273 @@
+"""`play`: one policy against one environment, turn by turn, on the record.
+
+This is the loop of the house: training, evaluation and demo all run it. A broken tool or engine
+ends the episode as failed, with the reason; it is then masked, never scored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import numpy as np
+
+from vtool.engines.base import ChatEngine, Completion, Request, TokenEngine
+from vtool.environment import Environment, Reply
+from vtool.errors import RecordError
+from vtool.message import Action, Author, Message, Role, Text, ToolCall
+from vtool.record import (
+    Context,
+    Edge,
+    Episode,
+    Fold,
+    Fork,
+    Sampling,
+    Segment,
+    Spawn,
+    StopReason,
+)
+from vtool.render import Act
+from vtool.seat import Seat
+
+Handler = Callable[[ToolCall, int, Context, Episode], Awaitable[Message]]
+"""Answers a call in the environment's stead: gets the call, its index, and where it stands."""
+
+Watcher = Callable[[Episode, Context], None]
+"""Told after every change of the record; for live views."""
+
+
+async def play(
+    env: Environment,
+    seats: Mapping[str, Seat],
+    *,
+    key: tuple[int, ...] = (0,),
+    seat: str = "policy",
+    episode: Episode | None = None,
+    edge: Edge | None = None,
+    handlers: Mapping[str, Handler] | None = None,
+    watch: Watcher | None = None,
+) -> Episode:
+    """Play one episode to its end.
+
+    Args:
+        env: A fresh environment (or, with `edge`, a forked one in the parent's state).
+        seats: Who plays, by name.
+        key: Seeds all draws; equal keys and weights give equal episodes.
+        seat: The seat that plays.
+        episode: The record to go on with; a new one by default.
+        edge: How the new context is tied to that record.
+        handlers: Tools that are answered here rather than by the environment, by name.
+        watch: Told after every change.
+
+    Returns:
+        The episode, finished. `StopReason.FAILED` means that something of ours broke.
+    """
+    episode = episode or Episode(task_id=env.task.id, seed=key[-1], store=env.store)
+    player = Player(env, seats[seat], episode, key, handlers or {}, watch)
+    start = time.monotonic()
+    try:
+        await asyncio.wait_for(player.run(edge), env.limits.seconds)
+    except TimeoutError:
+        player.end(StopReason.TIMEOUT)
+    except asyncio.CancelledError:
+        player.end(StopReason.CANCELLED)
+        raise
+    except Exception as err:  # whatever broke, it was not the policy: recorded, never scored
+        player.end(StopReason.FAILED)
+        episode.error = f"{type(err).__name__}: {err}"
+    episode.seconds += time.monotonic() - start
+    return episode
+
+
+class Player:
+    """One seat playing along one path of an episode."""
+
+    def __init__(
+        self,
+        env: Environment,
+        seat: Seat,
+        episode: Episode,
+        key: tuple[int, ...],
+        handlers: Mapping[str, Handler],
+        watch: Watcher | None,
+    ) -> None:
+        self.env, self.seat, self.episode, self.key = env, seat, episode, key
+        self.handlers, self.watch = handlers, watch
+        self.context: Context | None = None
+        self._draws = 0
+
+    async def run(self, edge: Edge | None = None) -> None:
+        """From the opening to the end."""
+        if not isinstance(edge, Fork):
+            await self.begin(edge)
+        else:
+            self.context = self.episode.open(self.seat.name, edge=edge, store=self.env.store)
+        while await self.turn():
+            pass
+
+    async def begin(self, edge: Edge | None = None) -> None:
+        """Open the context with the environment's first messages."""
+        messages = await self.env.reset()
+        self.context = self.episode.open(self.seat.name, edge=edge, store=self.env.store)
+        self._write_opening(messages)
+
+    async def turn(self) -> bool:
+        """One turn of policy and environment; False when it was the last."""
+        self._fold()
+        action = await self.speak()
+        return action is not None and await self.answer(action)
+
+    async def speak(self) -> Action | None:
+        """Let the seat write a turn; None when its context is full."""
+        context = self._here()
+        if isinstance(self.seat.engine, ChatEngine):
+            return await self._chat(self.seat.engine)
+        sampling = self.seat.sampling
+        while True:
+            # Room is kept for the refusal of an observation that does not fit.
+            room = self._room() - self.seat.renderer.refusal_room
+            if room < 1:
+                self.end(StopReason.MAX_TOKENS)
+                return None
+            completion = await self._draw(self.seat.engine, sampling, room)
+            step = self.seat.renderer.next(context, completion, sampling)
+            if isinstance(step, Act):
+                self._append(step.segment)
+                return step.action
+            for segment in step.segments:
+                self._append(segment)
+            sampling = step.sampling or self.seat.sampling
+
+    async def answer(self, action: Action) -> bool:
+        """Let the environment answer a turn; False when the episode is over."""
+        context = self._here()
+        if action.answer is not None:
+            context.answer = action.answer
+        reply = await self.env.reply(
+            action, context, self.seat.renderer.dialect, await self._handled(action)
+        )
+        self.episode.verdicts.update(reply.verdicts)
+        if reply.stop is not None:
+            self._close(reply)
+            return False
+        if context.has_tokens and self._room() < self.seat.renderer.refusal_room:
+            self.end(StopReason.MAX_TOKENS)
+            return False
+        self._write_reply(reply)
+        return True
+
+    def end(self, stop: StopReason) -> None:
+        """Write down why the path ended; a child's end is not the episode's."""
+        context = self.context
+        if context is None or not self._child():
+            self.episode.stop = stop
+            self.episode.answer = context.answer if context else None
+        if context is not None:
+            context.stop = stop
+            self._tell()
+
+    def _child(self) -> bool:
+        """Whether this path began with a spawn."""
+        edge = self.context.edge if self.context else None
+        while isinstance(edge, Fold | Fork):
+            edge = self.episode.contexts[edge.parent].edge
+        return isinstance(edge, Spawn)
+
+    async def _draw(self, engine: TokenEngine, sampling: Sampling, room: int) -> Completion:
+        renderer = self.seat.renderer
+        if room < sampling.max_tokens:
+            sampling = Sampling(
+                sampling.temperature, sampling.top_p, sampling.top_k, room, sampling.record_top
+            )
+        request = Request(
+            prompt=renderer.prompt(self._here()),
+            sampling=sampling,
+            stop_ids=renderer.stop_ids,
+            forbidden_ids=renderer.forbidden_ids,
+            key=(*self.key, self._here().number, self._draws),
+        )
+        self._draws += 1
+        return await engine.generate(request)
+
+    async def _chat(self, engine: ChatEngine) -> Action:
+        context = self._here()
+        text = await engine.chat(
+            context.messages(), context.store, self.env.specs, self.seat.sampling
+        )
+        action = self.seat.renderer.dialect.parse(text)
+        message = Message(
+            role=Role.ASSISTANT, parts=(Text(text),), author=Author.POLICY, action=action
+        )
+        self._append(Segment(author=Author.POLICY, turn=context.turn, messages=(message,)))
+        return action
+
+    async def _handled(self, action: Action) -> dict[int, Message]:
+        context = self._here()
+        return {
+            i: await self.handlers[call.name](call, i, context, self.episode)
+            for i, call in enumerate(action.calls)
+            if call.name in self.handlers
+        }
+
+    def _fold(self) -> None:
+        if self.seat.memory is None:
+            return
+        context = self._here()
+        messages = self.seat.memory.view(self.episode, context)
+        if messages is None:
+            return
+        self.context = self.episode.open(self.seat.name, edge=Fold(context.number))
+        self.context.answer = context.answer
+        self._write_opening(messages)
+
+    def _write_opening(self, messages: Sequence[Message]) -> None:
+        context = self._here()
+        if isinstance(self.seat.engine, ChatEngine):
+            self._append(Segment(author=Author.USER, turn=0, messages=tuple(messages)))
+            return
+        for segment in self.seat.renderer.begin(messages, self.env.specs, context.store):
+            self._append(segment)
+
+    def _write_reply(self, reply: Reply) -> None:
+        context = self._here()
+        if not context.has_tokens:
+            turn = context.turn
+            self._append(Segment(author=Author.TOOL, turn=turn, messages=reply.messages))
+            return
+        room = self._room()
+        for segment in self.seat.renderer.extend(context, reply.messages, room=room):
+            self._append(segment)
+
+    def _close(self, reply: Reply) -> None:
+        """The last messages are kept as transcript: no tokens follow that nobody reads."""
+        context = self._here()
+        if reply.messages:
+            last = Segment(
+                author=Author.TOOL,
+                turn=context.turn,
+                messages=reply.messages,
+                ids=_none() if context.has_tokens else None,
+            )
+            self._append(last)
+        self.end(reply.stop or StopReason.FAILED)
+
+    def _room(self) -> int:
+        return self.env.limits.max_tokens - len(self._here())
+
+    def _append(self, segment: Segment) -> None:
+        self._here().append(segment)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.watch is not None and self.context is not None:
+            self.watch(self.episode, self.context)
+
+    def _here(self) -> Context:
+        if self.context is None:
+            raise RecordError("the episode has not begun")
+        return self.context
+
+
+def _none() -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    return np.zeros(0, dtype=np.int32)

@@ -1,0 +1,119 @@
+"""Write a world as files: pictures plus ``tasks.jsonl`` in the format that users bring."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from .drawing import Pixels
+from .photos import divide, read_photos
+from .zoom import FIXED, SIZES, Kind, Scene, Split, draw
+
+TASKS_FILE = "tasks.jsonl"
+
+
+def draw_many(
+    *,
+    seed: int,
+    counts: Mapping[str, int],
+    split: Split | str = Split.TRAIN,
+    photos: Sequence[Pixels] = (),
+    sizes: Sequence[tuple[int, int]] = (FIXED,),
+) -> Iterator[Scene]:
+    """Scenes of several kinds in a fixed, mixed order.
+
+    Args:
+        seed: Different seeds give different pictures; 0 to 2**20 - 1.
+        counts: Scenes of each kind, by its name.
+        split: Which of the disjoint sets.
+        photos: Backgrounds of this split.
+        sizes: Width and height, taken in turn.
+    """
+    wanted = {Kind(k): n for k, n in counts.items()}
+    for i in range(max(wanted.values(), default=0)):
+        for kind in Kind:
+            if i < wanted.get(kind, 0):
+                size = sizes[i % len(sizes)]
+                yield draw((seed << 32) + i, kind=kind, split=split, size=size, photos=photos)
+
+
+def record(scene: Scene, number: int, image: str, split: Split | str) -> dict[str, Any]:
+    """One line of ``tasks.jsonl``."""
+    return {
+        "id": f"zoom-{Split(split).value}-{number:06d}",
+        "images": [image],
+        "messages": [{"role": "user", "content": f"<image>{scene.question}"}],
+        "answer": scene.answer,
+        "evidence": [{"image": 0, "bbox": list(box)} for box in scene.path],
+        "tags": {
+            "kind": scene.kind.value,
+            "zooms": scene.kind.zooms,
+            "split": Split(split).value,
+            "layout": scene.layout,
+            "background": scene.background,
+            "size": [scene.pixels.shape[1], scene.pixels.shape[0]],
+        },
+    }
+
+
+def make(
+    folder: str | Path,
+    *,
+    seed: int,
+    none: int = 0,
+    one: int = 0,
+    two: int = 0,
+    split: Split | str = Split.TRAIN,
+    photos: str | Path | None = None,
+    sizes: str = "fixed",
+    suffix: str = "png",
+) -> Path:
+    """Write a folder of pictures and its task file; the same arguments give the same bytes.
+
+    Args:
+        folder: Created if needed; it must hold no task file yet.
+        seed: Of the pictures.
+        none: Questions that the first look answers.
+        one: Questions that need one zoom.
+        two: Questions that need a zoom into a crop.
+        split: ``train`` or ``held_out``; they share no layout and no background.
+        photos: Folder of photographs to use as backgrounds.
+        sizes: ``fixed`` (384x384) or ``varied``.
+        suffix: ``png`` or ``jpg``.
+
+    Returns:
+        Path of the task file.
+
+    Raises:
+        FileExistsError: The folder holds a task file already.
+        ValueError: An argument is outside what is offered.
+    """
+    if sizes not in ("fixed", "varied") or suffix not in ("png", "jpg"):
+        raise ValueError(
+            "expected sizes 'fixed' or 'varied' and suffix 'png' or 'jpg', "
+            f"got {sizes!r} and {suffix!r}"
+        )
+    out = Path(folder)
+    tasks = out / TASKS_FILE
+    if tasks.exists():
+        raise FileExistsError(f"{tasks} exists; choose an empty folder")
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    backgrounds = divide(read_photos(photos), split) if photos is not None else []
+    scenes = draw_many(
+        seed=seed,
+        counts={"none": none, "one": one, "two": two},
+        split=split,
+        photos=backgrounds,
+        sizes=SIZES if sizes == "varied" else (FIXED,),
+    )
+    with tasks.open("w", encoding="utf-8") as lines:
+        for number, scene in enumerate(scenes):
+            image = f"images/{number:06d}.{suffix}"
+            options = {"quality": 92} if suffix == "jpg" else {"compress_level": 1}
+            Image.fromarray(scene.pixels).save(out / image, **options)
+            lines.write(json.dumps(record(scene, number, image, split)) + "\n")
+    return tasks
