@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,15 @@ PAIRS: dict[tuple[str, str], Mapping[str, Any]] = {
 class RenderSettings:
     """How a checkpoint is talked to; lies in its folder as `vtool.json`."""
 
+    family: str | None = None
+    """For readers; where it is given, it must be that of `config.json`."""
     dialect: str = "hermes"
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the dialect."""
-    announce: bool = True
+    announce_tools: bool = True
     """Whether tools are told in a system prompt."""
+    tools: Sequence[str] = ()
+    """Tools that the checkpoint knows without being told."""
     opening: str = ""
     default_system: str | None = None
     max_images: int = 128
@@ -73,7 +77,7 @@ class RenderSettings:
                 raise CheckpointError(
                     f"{file}: expected {', '.join(known)}, got {key!r}{nearest(key, known)}"
                 )
-        return cls(**body)
+        return cls(**{**body, "tools": tuple(body.get("tools", ()))})
 
     def write(self, folder: Path | str) -> None:
         """Write `vtool.json`."""
@@ -127,6 +131,10 @@ def load_renderer(
     """
     found = family_of_folder(folder)
     chosen = dataclasses.replace(RenderSettings.read(folder), **settings)
+    if chosen.family not in (None, found.name):
+        raise CheckpointError(
+            f"{FILE} says family {chosen.family}, config.json says {found.name}: mend one of them"
+        )
     check_pair(found.name, chosen.dialect)
     return _build(found, _codec(folder), chosen, patch_cache)
 
@@ -150,7 +158,7 @@ def _build(
         found,
         codec,
         make_dialect(chosen.dialect, options),
-        announce=chosen.announce,
+        announce=chosen.announce_tools,
         chat=ChatTemplate(opening=chosen.opening, default_system=chosen.default_system),
         max_images=chosen.max_images,
         patch_cache=cache,
