@@ -56,6 +56,8 @@ class RenderSettings:
     opening: str = ""
     default_system: str | None = None
     max_images: int = 128
+    tools: tuple[str, ...] = ()
+    """Tools that the checkpoint was trained with; commands offer these by default."""
 
     @classmethod
     def read(cls, folder: Path | str) -> RenderSettings:
