@@ -80,7 +80,7 @@ def folder(tmp_path_factory):
 
 
 def real(folder, dialect="hermes", **settings):
-    return load_renderer(folder, **{"dialect": dialect, "announce_tools": False, **settings})
+    return load_renderer(folder, **{"dialect": dialect, "announce": False, **settings})
 
 
 @pytest.mark.parametrize("dialect", ["hermes", "inline"])
@@ -107,7 +107,7 @@ def test_a_folder_says_how_it_is_talked_to(folder, tmp_path):
     assert "# Tools" in renderer.codec.decode(system.ids)
     for name in ("config.json", "preprocessor_config.json", "tokenizer.json"):
         (tmp_path / name).write_text((folder / name).read_text())
-    RenderSettings(dialect="inline", announce_tools=False).write(tmp_path)
+    RenderSettings(dialect="inline", announce=False).write(tmp_path)
     assert load_renderer(tmp_path).dialect.name == "inline"
     with pytest.raises(UnknownName, match="tested pair"):
         load_renderer(tmp_path, dialect="other")

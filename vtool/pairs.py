@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,8 @@ class RenderSettings:
     dialect: str = "hermes"
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the dialect."""
-    announce_tools: bool = True
+    announce: bool = True
     """Whether tools are told in a system prompt."""
-    tools: Sequence[str] = ()
-    """Tools that the checkpoint knows without being told."""
     opening: str = ""
     default_system: str | None = None
     max_images: int = 128
@@ -160,7 +158,7 @@ def _build(
         found,
         codec,
         make_dialect(chosen.dialect, options),
-        announce=chosen.announce_tools,
+        announce=chosen.announce,
         chat=ChatTemplate(opening=chosen.opening, default_system=chosen.default_system),
         max_images=chosen.max_images,
         patch_cache=cache,
