@@ -26,6 +26,7 @@ from vtool.check_renderer import HOSTILE
 from vtool.collapse import collapse, expand
 from vtool.engines.base import Completion
 from vtool.errors import FaultCode, RecordError
+from vtool.families import family
 from vtool.geometry import Box, Region
 from vtool.media import Clip
 from vtool.message import Action, Author, Message, Outcome, Role, Show, Text, ToolCall
@@ -337,6 +338,17 @@ def test_a_picture_that_no_family_shows_is_refused():
     say(renderer, context, zoom_text())
     reply(renderer, context, observation(Show("image_1")))
     assert "bad_aspect" in context.messages()[-1].text
+
+
+def test_a_long_refusal_gives_way_to_the_one_that_room_is_kept_for():
+    store, dialect = one_picture(1000, 2), plain_renderer().dialect
+    renderer = TokenRenderer(family("qwen3_vl"), PlainCodec(), dialect, announce=False)
+    context = begin(renderer, [question("?")], store)
+    say(renderer, context, zoom_text())
+    before = len(context)
+    reply(renderer, context, observation(Show("image_1")), room=renderer.refusal_room)
+    assert len(context) - before <= renderer.refusal_room
+    assert "no_room" in context.messages()[-1].text
 
 
 def test_the_place_really_used_is_told():
