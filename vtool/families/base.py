@@ -75,12 +75,12 @@ class Family(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name in the registry of families."""
         ...
 
     @property
     def spec(self) -> PixelSpec:
-        """How pictures are cut."""
+        """Patch geometry and pixel bounds."""
         ...
 
     @property
@@ -95,12 +95,12 @@ class Family(Protocol):
 
     @property
     def vision_start(self) -> str:
-        """What stands before placeholders."""
+        """Stands before placeholders."""
         ...
 
     @property
     def vision_end(self) -> str:
-        """What stands after them."""
+        """Stands after them."""
         ...
 
     def shown_size(self, size: Size) -> Size:
@@ -120,5 +120,5 @@ class Family(Protocol):
         ...
 
     def with_spec(self, spec: PixelSpec) -> Family:
-        """The same family with another patch geometry or pixel bounds."""
+        """The same family with another patch geometry or other pixel bounds."""
         ...
