@@ -52,6 +52,8 @@ class RenderSettings:
     opening: str = ""
     default_system: str | None = None
     max_images: int = 128
+    tools: tuple[str, ...] = ()
+    """Tools that the checkpoint was trained with; commands offer these by default."""
 
     @classmethod
     def read(cls, folder: Path | str) -> RenderSettings:
@@ -73,7 +75,7 @@ class RenderSettings:
                 raise CheckpointError(
                     f"{file}: expected {', '.join(known)}, got {key!r}{nearest(key, known)}"
                 )
-        return cls(**body)
+        return cls(**{**body, "tools": tuple(body.get("tools", ()))})
 
     def write(self, folder: Path | str) -> None:
         """Write `vtool.json`."""

@@ -34,7 +34,7 @@ from vtool.refusals import fits, no_room, refused, smaller, too_many
 from vtool.render import Act, Next
 from vtool.scribe import ENDED, SPEAKS, Scribe, Stand, grouped
 from vtool.showing import Showing, check_rows
-from vtool.spans import call_spans, decode_spans
+from vtool.spans import call_spans, decode_spans, sampled
 from vtool.store import Store
 from vtool.tool import ToolSpec
 
@@ -134,7 +134,7 @@ class TokenRenderer:
         Raises:
             RecordError: The engine sampled a placeholder.
         """
-        ids = np.array(completion.ids, np.int32)
+        ids = sampled(completion)
         check_sampled(ids, self.forbidden_ids)
         ended = len(ids) > 0 and int(ids[-1]) in self._ends
         spoken = ids[:-1] if ended else ids

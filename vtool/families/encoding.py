@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vtool.errors import RecordError
 from vtool.families.base import Patches, PixelSpec
-from vtool.families.pixels import normalise, normalise_slice
+from vtool.families.pixels import normalise, normalise_slice, tensor
 from vtool.families.tower import walk
 
 
@@ -55,7 +55,7 @@ def encode_pictures(visual: nn.Module, patches: Sequence[Patches], spec: PixelSp
     counts = [picture.tokens(spec.merge) for picture in patches]
     offsets = (0, *torch.tensor(counts).cumsum(0).tolist())
     device = next(visual.parameters()).device
-    raw = torch.cat([_tensor(picture) for picture in patches]).to(device)
+    raw = torch.cat([tensor(picture.data) for picture in patches]).to(device)
     grids = [picture.grid for picture in patches]
     if visual.training and getattr(visual, "gradient_checkpointing", False):
         return VisionBatch(*encode_by_library(visual, normalise(raw, spec), grids), offsets)
@@ -115,8 +115,3 @@ def check_rows(visual_mask: Tensor, vision: VisionBatch | None, rows: Tensor | N
     if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= total):
         raise RecordError(f"feature rows run from 0 to {total - 1}, but {int(rows.max())} is asked")
     return rows
-
-
-def _tensor(picture: Patches) -> Tensor:
-    data = picture.data
-    return torch.from_numpy(data if data.flags.writeable else data.copy())

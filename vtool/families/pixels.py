@@ -17,7 +17,7 @@ Source: Wang et al., "Qwen2-VL" (2024), section 2.1, naive dynamic resolution.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,21 +90,30 @@ def resize(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """
     if (pixels.shape[1], pixels.shape[0]) == size:
         return np.ascontiguousarray(pixels)
-    torch = require("torch", "train")
+    functional = require("torch.nn.functional", "train")
     # A view of HWC memory as NCHW is what the native uint8 kernel calls channels-last.
-    view = torch.from_numpy(_writable(pixels)).permute(2, 0, 1)[None]
-    out = torch.nn.functional.interpolate(
+    view = tensor(pixels).permute(2, 0, 1)[None]
+    out = functional.interpolate(
         view, size=(size[1], size[0]), mode="bicubic", antialias=True, align_corners=False
     )
-    return out[0].permute(1, 2, 0).contiguous().numpy()
+    return cast("NDArray[np.uint8]", out[0].permute(1, 2, 0).contiguous().numpy())
 
 
-def _writable(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Torch warns about read-only memory although nothing here writes to it."""
-    array = np.ascontiguousarray(pixels)
-    if array.flags.writeable:
-        return array
-    return np.frombuffer(memoryview(array), np.uint8).reshape(array.shape).copy()
+def tensor(array: NDArray[np.uint8]) -> torch.Tensor:
+    """A tensor on the same memory, which is only ever read.
+
+    Torch has no read-only tensors and warns about read-only arrays; pictures of a store are such.
+    """
+    return cast("torch.Tensor", require("torch", "train").from_numpy(np.asarray(_Open(array))))
+
+
+class _Open:
+    """The memory of an array without its read-only flag."""
+
+    def __init__(self, array: NDArray[np.uint8]) -> None:
+        self._array = np.ascontiguousarray(array)
+        face = self._array.__array_interface__
+        self.__array_interface__ = face | {"data": (face["data"][0], False)}
 
 
 def cut(pixels: NDArray[np.uint8], spec: PixelSpec) -> Patches:

@@ -38,9 +38,9 @@ def walk(
     x = embed_patches(visual.patch_embed.proj, values)
     if hasattr(visual, "pos_embed"):
         x = x + _grid_embedding(visual, frames)
-    rotation = _rotation(visual, frames)
-    x, *rotation = (_take(t, steps.patches) for t in (x, *rotation))
-    deep = []
+    x = _take(x, steps.patches)
+    rotation = [_take(t, steps.patches) for t in _rotation(visual, frames)]
+    deep: list[Tensor] = []
     for number, block in enumerate(visual.blocks):
         spans = _spans_of(visual, number, steps)
         x = x + _attend(block.attn, block.norm1(x), rotation, spans)
@@ -77,10 +77,9 @@ def _attend(attn: nn.Module, x: Tensor, rotation: Sequence[Tensor], spans: Spans
     parts, at = [], 0
     for count, length in spans.groups:
         end = at + count * length
-        group = (
-            t[at:end].view(count, length, attn.num_heads, -1).transpose(1, 2) for t in (q, k, v)
-        )
-        out = F.scaled_dot_product_attention(*group, scale=attn.scaling)
+        shape = (count, length, attn.num_heads, -1)
+        group = [t[at:end].view(shape).transpose(1, 2) for t in (q, k, v)]
+        out = F.scaled_dot_product_attention(group[0], group[1], group[2], scale=attn.scaling)
         parts.append(out.transpose(1, 2).reshape(end - at, -1))
         at = end
     return attn.proj(_take(parts[0] if len(parts) == 1 else torch.cat(parts), spans.inverse))

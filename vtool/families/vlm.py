@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vtool.errors import CheckpointError, EngineError
@@ -23,13 +24,15 @@ from vtool.families.base import Patches, PixelSpec
 from vtool.families.encoding import VisionBatch, check_rows, encode_pictures
 from vtool.families.folder import check_folder, family_from, family_of_folder, processor_json
 
+__all__ = ["VLM", "VisionBatch"]
+
 CLASSES = {
     "qwen25_vl": transformers.Qwen2_5_VLForConditionalGeneration,
     "qwen3_vl": transformers.Qwen3VLForConditionalGeneration,
 }
 
 
-class VLM(nn.Module):
+class VLM(nn.Module):  # type: ignore[misc]
     """A vision-language model of a known family.
 
     Args:
@@ -40,6 +43,7 @@ class VLM(nn.Module):
     def __init__(self, model: Any, family: QwenVL) -> None:
         super().__init__()
         self.model = model
+        self.train(model.training)
         self.family = family
         config = model.config
         self.image_token_id = int(config.image_token_id)
@@ -75,15 +79,18 @@ class VLM(nn.Module):
         """
         path = check_folder(folder)
         family = family_of_folder(path)
-        model, report = CLASSES[family.name].from_pretrained(
-            path,
-            dtype=dtype,
-            attn_implementation=attention,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        try:
+            model, report = CLASSES[family.name].from_pretrained(
+                path,
+                dtype=dtype,
+                attn_implementation=attention,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        except (OSError, RuntimeError, ValueError, SafetensorError) as err:
+            raise CheckpointError(f"{path} cannot be loaded: {err}") from err
         check_complete(path, report)
         return cls(model.to(device).eval(), family)
 
