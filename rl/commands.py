@@ -10,6 +10,7 @@ import typer
 from vtool.commands.output import AsJson, print_json
 from vtool.config import override, to_plain
 from vtool.errors import RecipeError, require
+from vtool.loading import quiet_library
 
 WARMSTART = "tiny-warmstart"
 """The one thing that is trained without a recipe: the shipped tiny policies, from nothing."""
@@ -41,6 +42,7 @@ def train(
     """
     for module in ("torch", "transformers", "accelerate", "safetensors"):
         require(module, "train")
+    quiet_library()
     if recipe == WARMSTART:
         _warmstart(pairs or [], out or Path("runs/tiny-warmstart"), json)
         return
