@@ -73,11 +73,12 @@ def lean_attention(vlm: VLM) -> Iterator[bool]:
     """Let the language model use `grouped` inside the context.
 
     Yields:
-        Whether it does: only a model that uses SDPA otherwise is changed.
+        Whether it does. A model that was loaded for eager attention keeps that; what a learner
+        set on the language model alone is put back afterwards.
     """
     config = vlm.model.config.text_config
     before = config._attn_implementation
-    if before != "sdpa":
+    if vlm.model.config._attn_implementation != "sdpa":
         yield False
         return
     config._attn_implementation = NAME

@@ -18,7 +18,7 @@ from vtool.engines.core import Core
 from vtool.engines.kv import KVBuffer
 from vtool.engines.stem import Stem
 from vtool.engines.vision_cache import join
-from vtool.families.vlm import VisionBatch
+from vtool.families.encoding import VisionBatch
 
 _WASTE = 1.3
 _FREE = 512

@@ -183,7 +183,7 @@ def truncate(logits: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
 
     Source: Holtzman et al., "The Curious Case of Neural Text Degeneration" (2020), section 3.1.
     """
-    ranked, order = logits.sort(-1, descending=True, stable=True)
+    ranked, order = logits.sort(dim=-1, descending=True, stable=True)
     rank = torch.arange(logits.shape[1], device=logits.device)[None]
     ranked = ranked.masked_fill(rank >= top_k, -torch.inf)
     mass = ranked.softmax(-1)

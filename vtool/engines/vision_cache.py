@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from vtool.engines.base import Picture
-from vtool.families.vlm import VLM, VisionBatch
+from vtool.families.encoding import VisionBatch
+from vtool.families.vlm import VLM
 
 
 class VisionCache:
