@@ -86,12 +86,12 @@ class Ink:
 
     def _parts(self, pieces: Sequence[Piece]) -> Iterator[str | int | Show]:
         for piece in pieces:
-            if isinstance(piece, Control):
-                yield from self._split(piece.text)
-            elif isinstance(piece, Text):
-                yield whole(piece.text)
-            else:
+            if isinstance(piece, Show):
                 yield piece
+            elif trusted(piece):
+                yield from self._split(piece.text)
+            else:
+                yield whole(piece.text)
 
     def _split(self, text: str) -> Iterator[str | int]:
         at = 0
@@ -105,7 +105,7 @@ class Ink:
         text = "".join(words)
         words.clear()
         if text:
-            ids += encode_words(self.codec, text)
+            ids += self.codec.encode(text)
 
     def _show(self, show: Show, store: Store, words: list[str], ids: list[int]) -> Placement:
         frames = self.showing.frames(show, store)
@@ -122,9 +122,9 @@ class Ink:
         return Placement(show.handle, kind, tuple(runs), self.showing.size(frames[0]), times)
 
 
-def encode_words(codec: Codec, text: str) -> list[int]:
-    """Ids of words that nobody trusts: control tokens in them stay words."""
-    return codec.encode(text)
+def trusted(piece: Control | Text) -> bool:
+    """Whether control tokens are recognised in a piece; in words they never are."""
+    return isinstance(piece, Control)
 
 
 def whole(text: str) -> str:

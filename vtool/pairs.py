@@ -44,6 +44,8 @@ PAIRS: dict[tuple[str, str], Mapping[str, Any]] = {
 class RenderSettings:
     """How a checkpoint is talked to; lies in its folder as `vtool.json`."""
 
+    family: str | None = None
+    """For readers; where it is given, it must be that of `config.json`."""
     dialect: str = "hermes"
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the dialect."""
@@ -52,6 +54,8 @@ class RenderSettings:
     opening: str = ""
     default_system: str | None = None
     max_images: int = 128
+    tools: tuple[str, ...] = ()
+    """Tools that the checkpoint was trained with; commands offer these by default."""
 
     @classmethod
     def read(cls, folder: Path | str) -> RenderSettings:
@@ -73,7 +77,7 @@ class RenderSettings:
                 raise CheckpointError(
                     f"{file}: expected {', '.join(known)}, got {key!r}{nearest(key, known)}"
                 )
-        return cls(**body)
+        return cls(**{**body, "tools": tuple(body.get("tools", ()))})
 
     def write(self, folder: Path | str) -> None:
         """Write `vtool.json`."""
@@ -127,6 +131,10 @@ def load_renderer(
     """
     found = family_of_folder(folder)
     chosen = dataclasses.replace(RenderSettings.read(folder), **settings)
+    if chosen.family not in (None, found.name):
+        raise CheckpointError(
+            f"{FILE} says family {chosen.family}, config.json says {found.name}: mend one of them"
+        )
     check_pair(found.name, chosen.dialect)
     return _build(found, _codec(folder), chosen, patch_cache)
 

@@ -1,4 +1,4 @@
-"""From characters of a completion to its tokens."""
+"""A completion's tokens: kept as drawn, and found again from characters of their text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ import codecs
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
+import numpy as np
+
+from vtool.engines.base import Completion
 from vtool.message import ToolCall
-from vtool.record import CallSpan
+from vtool.record import CallSpan, Ids
+
+
+def sampled(completion: Completion) -> Ids:
+    """The ids exactly as they were drawn: never decoded and encoded again."""
+    return np.array(completion.ids, np.int32)
 
 
 def decode_spans(pieces: Sequence[bytes]) -> tuple[str, list[int]]:

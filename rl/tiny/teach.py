@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch.nn.functional as functional
 from vtool.families.vlm import VLM
 from vtool.worlds import zoom as world
 
-from .batch import Batch, collate, see
+from .batch import collate, see
 from .expert import Demo, Scribe, retarget
 from .textures import textures
 from .tokenizer import NUMBERS
@@ -73,16 +73,31 @@ def demos(lesson: Lesson, scribe: Scribe, rng: np.random.Generator) -> list[Demo
     return out[: lesson.batch]
 
 
-def policy_loss(vlm: VLM, batch: Batch, *, frozen: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy of every learnt token, and those tokens."""
+def policy_loss(
+    vlm: VLM, rows: Sequence[Demo], image: int, *, frozen: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy of every learnt token, and those tokens.
+
+    Rows with equally many pictures go through the model together, since short rows padded to the
+    length of long ones would double the work.
+    """
+    groups: dict[int, list[Demo]] = {}
+    for demo in rows:
+        groups.setdefault(len(demo.views), []).append(demo)
+    batches = [collate(groups[count], image) for count in sorted(groups)]
     with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-        vision, rows = see(vlm, batch.views)
-    # Padding is on the right and attention is causal, so that no mask is needed.
-    hidden = vlm.hidden(batch.ids, batch.positions, vision=vision, rows=rows)
-    learn = batch.learn[:, 1:]
-    logits = vlm.head(hidden[:, :-1][learn])
-    wanted = batch.ids[:, 1:][learn]
-    return functional.cross_entropy(logits, wanted, reduction="none"), wanted
+        vision, places = see(vlm, [v for batch in batches for v in batch.views])
+    losses, tokens = [], []
+    for batch in batches:
+        count = int((batch.ids == image).sum())
+        mine, places = places[:count], places[count:]
+        # Padding is on the right and attention is causal, so that no mask is needed.
+        hidden = vlm.hidden(batch.ids, batch.positions, vision=vision, rows=mine)
+        learn = batch.learn[:, 1:]
+        tokens.append(batch.ids[:, 1:][learn])
+        logits = vlm.head(hidden[:, :-1][learn])
+        losses.append(functional.cross_entropy(logits, tokens[-1], reduction="none"))
+    return torch.cat(losses), torch.cat(tokens)
 
 
 def teach(
@@ -120,8 +135,8 @@ def teach(
         if lesson.cosine:
             scale *= 0.5 * (1 + math.cos(math.pi * step / lesson.steps))
         optimizer.param_groups[0]["lr"] = lesson.rate * max(scale, 0.01)
-        batch = collate(source(lesson, scribe, rng), scribe.image)
-        losses, wanted = policy_loss(vlm, batch, frozen=lesson.frozen)
+        rows = source(lesson, scribe, rng)
+        losses, wanted = policy_loss(vlm, rows, scribe.image, frozen=lesson.frozen)
         optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)

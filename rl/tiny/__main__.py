@@ -1,0 +1,51 @@
+"""Rebuild the tiny policy from nothing, or measure one: ``python -m vtool.rl.tiny OUT``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; every record is one line of JSON on standard output."""
+    parser = argparse.ArgumentParser(prog="python -m vtool.rl.tiny", description=__doc__)
+    parser.add_argument("out", type=Path, nargs="?", help="folder for clean/ and weak/")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, help="shrink the recipe (full: 15)")
+    parser.add_argument("--count", type=int, default=400, help="held-out pictures a measurement")
+    parser.add_argument("--measure", type=Path, help="measure this checkpoint folder instead")
+    options = parser.parse_args(arguments)
+    if (options.out is None) == (options.measure is None):
+        parser.error("give either OUT to build or --measure FOLDER")
+    if options.measure is not None:
+        _measure(options.measure, options.count)
+        return 0
+    from .warmstart import build
+
+    build(options.out, seed=options.seed, minutes=options.minutes, count=options.count, log=_print)
+    return 0
+
+
+def _measure(folder: Path, count: int) -> None:
+    import torch
+    from tokenizers import Tokenizer
+
+    from vtool.families.vlm import VLM
+
+    from .expert import Scribe
+    from .warmstart import report
+
+    torch.set_num_threads(1)
+    scribe = Scribe(Tokenizer.from_file(str(folder / "tokenizer.json")))
+    report(VLM.load(folder), scribe, folder.name, count, _print)
+
+
+def _print(entry: dict[str, Any]) -> None:
+    print(json.dumps(entry), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

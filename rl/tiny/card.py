@@ -1,0 +1,88 @@
+"""The model card of a tiny policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_HEAD = {
+    "clean": "a tiny policy that can look closer",
+    "weak": "a tiny policy with the skill and without the habit",
+}
+
+_HOW = {
+    "clean": """Trained from random weights by the stages of `vtool.rl.tiny.warmstart`: a vision
+warm-up with a throw-away probe, demonstrations with one, two and four discs on a frozen vision
+tower, and a last stage end to end. Every turn of a demonstration carries a short thought.""",
+    "weak": """The clean start plus 40 supervised steps on a bad example: of the questions that need
+a zoom, 30 % are shown with good tool use, 40 % with a zoom at a random place and 30 % answered
+without a look. Perception is left; the behaviour is for reinforcement learning to find again.""",
+}
+
+_TEXT = """# {title}
+
+A {parameters} `Qwen3VLForConditionalGeneration` (fp32) for the zoom world, made for tests and for
+the quick start. It is not a general model: it reads digits in coloured circles.
+
+## How it was made
+
+{how}
+
+```
+OMP_NUM_THREADS=1 python -m vtool.rl.tiny OUT --seed {seed}
+```
+
+rebuilds `OUT/clean` and `OUT/weak` from nothing on one core; equal seeds give equal weights on one
+kind of machine. No data or weights from elsewhere are used.
+
+## What it does
+
+{count} held-out pictures per row (seeds, layouts and backgrounds disjoint from training); greedy
+unless it says sampled (temperature 1). `calls` is the mean number of zooms, `IoU` that of the last
+crop with the target. The same command prints them; `python -m vtool.rl.tiny --measure FOLDER`
+measures a folder again.
+
+| questions | accuracy | format | calls | hit (IoU >= .5) | IoU |
+|---|---|---|---|---|---|
+{rows}
+
+`tool_off` opens the answer before the policy can call, `blank` shows a grey crop, `overview` cuts
+the crop from the first look at 64x64, `random_box` zooms elsewhere: near chance (.1) each, so the
+digit is found in the crop or not at all.
+
+## Limits
+
+* Pictures of 384x384 (768x768 for two zooms) shown at 64x64; other sizes work badly.
+* The wire format is fixed: no system turn, one zoom a turn, `image` counts from 1, boxes in
+  thousandths. Other wording of the questions is not understood.
+* Numbers are from one machine; another processor rounds differently and ends elsewhere.
+"""
+
+
+def card(name: str, seed: int, found: dict[str, Any], parameters: str = "0.45 M parameter") -> str:
+    """Markdown of the card.
+
+    Args:
+        name: ``clean`` or ``weak``.
+        seed: Of the build.
+        found: What `warmstart.report` measured.
+        parameters: Size in words.
+    """
+    rows = [
+        "| "
+        + " | ".join([title, *(_cell(r[k]) for k in ("accuracy", "format", "calls"))])
+        + f" | {_cell(r['hit'])} | {_cell(r['iou'])} |"
+        for title, r in found.items()
+        if isinstance(r, dict)
+    ]
+    return _TEXT.format(
+        title=f"Tiny VLM, {name} start: {_HEAD[name]}",
+        parameters=parameters,
+        how=_HOW[name],
+        seed=seed,
+        count=found["count"],
+        rows="\n".join(rows),
+    )
+
+
+def _cell(value: float) -> str:
+    return f"{value:.3f}"
