@@ -30,8 +30,7 @@ from vtool.families import family
 from vtool.geometry import Box, Region
 from vtool.media import Clip
 from vtool.message import Action, Author, Message, Outcome, Role, Show, Text, ToolCall
-from vtool.patch_cache import PatchCache
-from vtool.plain_codec import PlainCodec, PlainFamily
+from vtool.plain_codec import PlainCodec
 from vtool.record import Context, Finish, Run, Sampling, Segment
 from vtool.store import DepthMap, Store
 from vtool.token_render import TokenRenderer
@@ -427,25 +426,3 @@ def test_collapsed_and_expanded_are_one_prompt():
     np.testing.assert_array_equal(expand(short, lengths, pad), prompt.ids)
     with pytest.raises(RecordError, match="3 placeholders for 2"):
         expand(short, lengths[:2], pad)
-
-
-def test_equal_pictures_are_cut_once_and_memory_is_bounded():
-    cache, cuts = PatchCache(max_bytes=3 * 768 * 6), []
-
-    class Counting(PlainFamily):
-        def patches(self, pixels):
-            cuts.append(1)
-            return PlainFamily.patches(self, pixels)
-
-    renderer = TokenRenderer(
-        Counting(), PlainCodec(), plain_renderer().dialect, announce=False, patch_cache=cache
-    )
-    for _ in range(3):
-        begin(renderer, [question(Show("image_1"))], one_picture())
-    assert len(cuts) == 1
-    for seed in range(9):
-        store = Store()
-        store.add(picture(48, 32, seed + 5))
-        renderer.prompt(begin(renderer, [question(Show("image_1"))], store))
-    assert cache.held_bytes <= cache.max_bytes
-    assert len(cache) == 3

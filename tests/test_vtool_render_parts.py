@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripts import picture, plain_renderer, question
+from scripts import begin, picture, plain_renderer, question
 
 from vtool.check import ConformanceError
 from vtool.check_renderer import check_renderer
@@ -14,6 +14,7 @@ from vtool.codec import Codec
 from vtool.errors import CheckpointError, UnknownName
 from vtool.message import Show
 from vtool.pairs import FILE, PAIRS, RenderSettings, render_pair
+from vtool.patch_cache import PatchCache
 from vtool.plain_codec import PlainCodec, PlainFamily
 from vtool.record import Placement, Run
 from vtool.store import Store
@@ -133,3 +134,25 @@ def test_placements_name_their_handle():
     assert segment.placements == (
         Placement("image_1", "image", (Run(start, 6, (1, 2, 3)),), (48, 32)),
     )
+
+
+def test_equal_pictures_are_cut_once_and_memory_is_bounded():
+    cache, cuts = PatchCache(max_bytes=3 * 768 * 6), []
+
+    class Counting(PlainFamily):
+        def patches(self, pixels):
+            cuts.append(1)
+            return PlainFamily.patches(self, pixels)
+
+    renderer = TokenRenderer(
+        Counting(), PlainCodec(), plain_renderer().dialect, announce=False, patch_cache=cache
+    )
+    for _ in range(3):
+        begin(renderer, [question(Show("image_1"))], one_picture())
+    assert len(cuts) == 1
+    for seed in range(9):
+        store = Store()
+        store.add(picture(48, 32, seed + 5))
+        renderer.prompt(begin(renderer, [question(Show("image_1"))], store))
+    assert cache.held_bytes <= cache.max_bytes
+    assert len(cache) == 3
