@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from vtool.eval.attempt import Attempt
 from vtool.eval.report import summarise, to_markdown, wilson
+
 from vtool.record import StopReason
 
 

@@ -10,14 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from sample_episode import lost_episode, zoom_episode, zoom_task
+from vtool.eval.attempt import judge
+from vtool.eval.controls import controls
+from vtool.eval.run import Settings, evaluate, mend
 
 from vtool.benchmark import metrics
 from vtool.dialects.hermes import Hermes
 from vtool.environment import Limits
 from vtool.errors import DataError, EngineError, UnknownName, VToolError
-from vtool.eval.attempt import judge
-from vtool.eval.controls import controls
-from vtool.eval.run import Settings, evaluate, mend
 from vtool.geometry import Box, coverage, iou
 from vtool.message import Message, Role
 from vtool.record import StopReason
