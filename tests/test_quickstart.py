@@ -1,4 +1,4 @@
-"""The quick start's own promises: disjoint sets, folders set aside, exact keys, a whole small run."""
+"""The quick start: disjoint sets, folders set aside, exact keys, and a whole small run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from vtool.errors import DataError, VToolError
 from vtool.eval.attempt import Attempt
 from vtool.eval.report import summarise
+
+from vtool.errors import DataError, VToolError
 from vtool.record import StopReason
 
 ROOT = Path(__file__).parent.parent
