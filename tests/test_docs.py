@@ -51,8 +51,9 @@ def test_examples_of_contributing_pass_their_own_checks(tmp_path):
 
 
 def test_example_of_the_readme_answers(tmp_path):
-    (example,) = blocks("README.md", "python")
+    example, tool = blocks("README.md", "python")
     assert len(example.strip().splitlines()) <= 16
+    run(tool + "\nfrom vtool.check import check_tool\ncheck_tool(darker)", tmp_path)
     scene = draw(11, kind="one", split="held_out")
     (tmp_path / "picture.png").write_bytes(picture(11))
     program = example.replace("what digit is in the red circle?", scene.question)
