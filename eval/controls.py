@@ -79,7 +79,7 @@ def _blank_results(tool: Tool) -> Tool:
 
 def _grey(result: object) -> object:
     if isinstance(result, Image):
-        # The lineage is kept: where the policy looked stays measurable, what it saw does not.
+        # Without lineage: grey pixels are no view of the picture that a trace could make again.
         return Image(np.full_like(result.pixels, _GREY))
     if isinstance(result, Observation):
         values = tuple(_grey(v) if isinstance(v, Image) else v for v in result.values)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from vtool.data import load_tasks
+from vtool.data import TaskFile, load_tasks
 from vtool.environment import ToolEnvironment
 from vtool.errors import DataError, RecipeError, UnknownName
 from vtool.reward import combines, parts
@@ -53,7 +52,7 @@ def make_judges(recipe: Recipe) -> Judges:
     )
 
 
-def open_tasks(spec: DataSpec, out: Path) -> Sequence[Task]:
+def open_tasks(spec: DataSpec, out: Path) -> TaskFile:
     """The tasks of a recipe; a world is written to disk first and then read like yours.
 
     Raises:

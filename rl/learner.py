@@ -19,6 +19,8 @@ from .batch import Batch, Sample, make_batch, plan
 from .loss import LossReport, LossSpec, merge_metrics, policy_loss
 from .policy import Policy
 
+FIRST = ("mismatch_max", "mismatch_kl")
+
 
 class LearnerStopped(VToolError, RuntimeError):
     """Too many steps in a row had no finite gradient; the weights are the last good ones."""
@@ -123,12 +125,21 @@ class Learner:
         metrics: dict[str, float] = {}
         for epoch in range(self.settings.inner_epochs):
             got = self._update(samples, self._surrogate)
-            metrics = {**got, **metrics} if epoch else got
+            # What tells engine and learner apart is seen before the first update only.
+            metrics = got | {k: metrics[k] for k in FIRST if k in metrics} if epoch else got
+        self.done += 1
         return metrics
 
     def imitate(self, samples: Sequence[Sample]) -> dict[str, float]:
         """Learn by plain negative log-likelihood from the targets (supervised warm start)."""
-        return self._update(samples, self._likelihood)
+        metrics = self._update(samples, self._likelihood)
+        self.done += 1
+        return metrics
+
+    @property
+    def raw_optimizer(self) -> torch.optim.Optimizer:
+        """The optimiser itself, out of its wrapper: what a checkpoint takes apart."""
+        return getattr(self.optimizer, "optimizer", self.optimizer)
 
     def _update(self, samples: Sequence[Sample], objective: Any) -> dict[str, float]:
         rate = self.settings.rate(self.done, self.steps)
@@ -145,7 +156,6 @@ class Learner:
         metrics["lr"] = rate
         metrics |= self._apply()
         self.policy.eval()
-        self.done += 1
         return metrics
 
     def batches(self, samples: Sequence[Sample]) -> list[Batch]:

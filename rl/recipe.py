@@ -12,6 +12,7 @@ from vtool.environment import Limits
 from vtool.errors import RecipeError, nearest
 from vtool.record import Sampling
 
+from .alarms import AlarmSettings
 from .learner import LearnerSettings
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -61,6 +62,7 @@ class Recipe:
         model: Shipped checkpoint such as ``tiny/weak``, or a local folder.
         data: Tasks.
         trace: For ``imitate``: episodes to learn from.
+        trace_least: For ``imitate``: leave out episodes that scored less; None takes all.
         tools: Registered tools on offer.
         group_size: Attempts a task.
         prompts: Tasks a step.
@@ -78,6 +80,10 @@ class Recipe:
         checkpoint_every: Steps between checkpoints.
         keep: Checkpoints kept.
         trace_every: Steps between groups written to the trace; 0 for none.
+        tensorboard: Whether to write TensorBoard events beside the metrics file.
+        alarms: When to raise an alarm.
+        stop_on: Names of alarms that end the run: nan, format_collapse, entropy_collapse,
+            tools_unused, dead_groups, mismatch.
         seed: Of everything.
         threads: Of torch; 1 is fastest for tiny models.
         stages: Recipes to run one after the other, each with the previous one's weights; keys
@@ -89,6 +95,7 @@ class Recipe:
     model: str = "tiny/weak"
     data: DataSpec = field(default_factory=DataSpec)
     trace: str | None = None
+    trace_least: float | None = None
     tools: tuple[str, ...] = ("zoom",)
     group_size: int = 8
     prompts: int = 16
@@ -105,6 +112,9 @@ class Recipe:
     checkpoint_every: int = 10
     keep: int = 2
     trace_every: int = 20
+    tensorboard: bool = True
+    alarms: AlarmSettings = field(default_factory=AlarmSettings)
+    stop_on: tuple[str, ...] = ()
     seed: int = 0
     threads: int = 1
     stages: tuple[Mapping[str, Any], ...] = ()

@@ -42,7 +42,7 @@ class Trainer:
         policy = Policy(self.vlm, recipe.learner.freeze)
         reference = Policy(VLM.load(self.folder)) if recipe.reference else None
         self.learner = Learner(policy, recipe.learner, recipe.steps, reference)
-        self.tasks: Sequence[Task] = open_tasks(recipe.data, out)
+        self.tasks = open_tasks(recipe.data, out)
         self.sampler = Sampler(len(self.tasks), recipe.seed)
         self.collector = Collector(
             seats={"policy": Seat("policy", self.renderer, self.engine, recipe.sampling)},
@@ -74,12 +74,21 @@ class Trainer:
             metrics |= self.learner.step(samples)
         else:
             self.learner.done += 1
-        self.engine.update((), self.learner.done)
+        self.publish()
         now = time.monotonic()
         metrics["time/train"] = now - trained
         metrics["time/other"] = trained - laid
         metrics["time/step"] = now - began
         return metrics, collected
+
+    def publish(self) -> None:
+        """Hand the weights to the engine: it runs this very model, so its caches go, no more."""
+        self.engine.update((), self.learner.done)
+
+    @property
+    def data_file(self) -> Path:
+        """The task file."""
+        return Path(self.tasks.path)
 
     def sample(self, credit: Credit) -> Sample:
         """What the learner sees of a context."""

@@ -274,10 +274,10 @@ class Sealed(ToolEnvironment):
 def test_a_replay_fork_of_the_environment():
     wrapped = ReplayFork(lambda: Sealed(TASK, Toolbox([zoom])))
     assert wrapped.fork_mode is ForkMode.REPLAY
+
     def script(key):
-        return (
-            zoom_text(box=HALF) if key[-1] == 0 and len(key) == 3 else answer_text(str(key[-3]))
-        )
+        return zoom_text(box=HALF) if key[-1] == 0 and len(key) == 3 else answer_text(str(key[-3]))
+
     cast = {"policy": seat(script)}
     episode = asyncio.run(branch(wrapped, cast, after=1, width=3))
     assert [type(c.edge) for c in episode.contexts] == [type(None), Fork, Fork]

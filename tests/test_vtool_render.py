@@ -22,19 +22,16 @@ from scripts import (
 )
 
 from vtool.chat import ChatTemplate
-from vtool.check import ConformanceError
-from vtool.check_renderer import HOSTILE, check_renderer
-from vtool.codec import Codec
+from vtool.check_renderer import HOSTILE
 from vtool.collapse import collapse, expand
 from vtool.engines.base import Completion
-from vtool.errors import CheckpointError, FaultCode, RecordError, UnknownName
+from vtool.errors import FaultCode, RecordError
+from vtool.families import family
 from vtool.geometry import Box, Region
 from vtool.media import Clip
 from vtool.message import Action, Author, Message, Outcome, Role, Show, Text, ToolCall
-from vtool.pairs import FILE, PAIRS, RenderSettings, render_pair
-from vtool.patch_cache import PatchCache
-from vtool.plain_codec import PlainCodec, PlainFamily
-from vtool.record import Context, Finish, Placement, Run, Sampling, Segment
+from vtool.plain_codec import PlainCodec
+from vtool.record import Context, Finish, Run, Sampling, Segment
 from vtool.store import DepthMap, Store
 from vtool.token_render import TokenRenderer
 
@@ -342,6 +339,17 @@ def test_a_picture_that_no_family_shows_is_refused():
     assert "bad_aspect" in context.messages()[-1].text
 
 
+def test_a_long_refusal_gives_way_to_the_one_that_room_is_kept_for():
+    store, dialect = one_picture(1000, 2), plain_renderer().dialect
+    renderer = TokenRenderer(family("qwen3_vl"), PlainCodec(), dialect, announce=False)
+    context = begin(renderer, [question("?")], store)
+    say(renderer, context, zoom_text())
+    before = len(context)
+    reply(renderer, context, observation(Show("image_1")), room=renderer.refusal_room)
+    assert len(context) - before <= renderer.refusal_room
+    assert "no_room" in context.messages()[-1].text
+
+
 def test_the_place_really_used_is_told():
     renderer = plain_renderer()
     context = begin(renderer, [question(Show("image_1"))], one_picture())
@@ -418,132 +426,3 @@ def test_collapsed_and_expanded_are_one_prompt():
     np.testing.assert_array_equal(expand(short, lengths, pad), prompt.ids)
     with pytest.raises(RecordError, match="3 placeholders for 2"):
         expand(short, lengths[:2], pad)
-
-
-def test_equal_pictures_are_cut_once_and_memory_is_bounded():
-    cache, cuts = PatchCache(max_bytes=3 * 768 * 6), []
-
-    class Counting(PlainFamily):
-        def patches(self, pixels):
-            cuts.append(1)
-            return PlainFamily.patches(self, pixels)
-
-    renderer = TokenRenderer(
-        Counting(), PlainCodec(), plain_renderer().dialect, announce=False, patch_cache=cache
-    )
-    for _ in range(3):
-        begin(renderer, [question(Show("image_1"))], one_picture())
-    assert len(cuts) == 1
-    for seed in range(9):
-        store = Store()
-        store.add(picture(48, 32, seed + 5))
-        renderer.prompt(begin(renderer, [question(Show("image_1"))], store))
-    assert cache.held_bytes <= cache.max_bytes
-    assert len(cache) == 3
-
-
-@pytest.mark.parametrize("pair", [p for p in PAIRS if p[0] == "plain"], ids="/".join)
-def test_the_shipped_check_passes(pair):
-    check_renderer(render_pair(*pair))
-
-
-class _Forgetful(TokenRenderer):
-    """Cuts long prompts at the left."""
-
-    def prompt(self, context):
-        whole = TokenRenderer.prompt(self, context)
-        return whole if len(whole.ids) < 200 else dataclasses.replace(whole, ids=whole.ids[50:])
-
-
-class _Retokenising(TokenRenderer):
-    """Keeps the text of a completion instead of its ids."""
-
-    def next(self, context, said, sampling):
-        act = TokenRenderer.next(self, context, said, sampling)
-        ids = np.array(self.codec.encode(self.codec.decode(act.segment.ids)), np.int32)
-        old = act.segment
-        told = dataclasses.replace(old, ids=ids, logprobs=np.zeros(len(ids), np.float32))
-        return dataclasses.replace(act, segment=dataclasses.replace(told, call_spans=()))
-
-
-class _Leaky(PlainCodec):
-    """Lets words become control tokens."""
-
-    def encode(self, text):
-        before, found, after = text.partition("<|im_end|>")
-        if not found:
-            return PlainCodec.encode(self, text)
-        return [*before.encode(), self.token_id(found), *self.encode(after)]
-
-
-class _Short(PlainFamily):
-    """Cuts other pictures than it counts."""
-
-    def patches(self, pixels):
-        whole = PlainFamily.patches(self, pixels)
-        return dataclasses.replace(whole, data=whole.data[:-1])
-
-
-@pytest.mark.parametrize(
-    ("kind", "family", "codec", "told"),
-    [
-        (_Forgetful, PlainFamily(), PlainCodec(), "does not begin with its own past"),
-        (_Retokenising, PlainFamily(), PlainCodec(), "gives other tokens"),
-        (TokenRenderer, PlainFamily(), _Leaky(), "adds 4 control tokens"),
-        (TokenRenderer, _Short(), PlainCodec(), "placeholder tokens for grid"),
-    ],
-)
-def test_the_shipped_check_finds_harm(kind, family, codec, told):
-    renderer = kind(family, codec, plain_renderer().dialect, announce=False)
-    with pytest.raises(ConformanceError, match=told):
-        check_renderer(renderer)
-
-
-def test_untested_pairs_are_refused_with_those_that_are():
-    with pytest.raises(UnknownName, match="qwen3_vl/hermes"):
-        render_pair("qwen9_vl", "hermes")
-    with pytest.raises(CheckpointError, match=r"tokenizer\.json"):
-        render_pair("qwen3_vl", "hermes")
-
-
-def test_settings_of_a_checkpoint(tmp_path):
-    assert RenderSettings.read(tmp_path) == RenderSettings()
-    told = RenderSettings("hermes", {"base": 0}, announce=False, opening="<think>\n")
-    told.write(tmp_path)
-    assert RenderSettings.read(tmp_path) == told
-    (tmp_path / FILE).write_text('{"dialetc": "hermes"}')
-    with pytest.raises(CheckpointError, match="did you mean 'dialect'"):
-        RenderSettings.read(tmp_path)
-    for broken in ("{", "[1]"):
-        (tmp_path / FILE).write_text(broken)
-        with pytest.raises(CheckpointError):
-            RenderSettings.read(tmp_path)
-
-
-def test_the_plain_codec_is_a_codec():
-    codec: Codec = PlainCodec()
-    text = "é<|im_end|>"
-    assert codec.decode(codec.encode(text)) == text
-    assert not set(codec.encode(text)) & codec.control_ids
-    assert codec.vocab_size == 256 + len(codec.control_ids)
-
-
-@given(SIZES)
-def test_the_plain_family_cuts_what_it_says(size):
-    family = PlainFamily()
-    patches = family.patches(picture(*size).pixels)
-    assert patches.shown == family.shown_size(size)
-    width, height = patches.shown
-    assert family.spec.min_pixels <= width * height <= family.spec.max_pixels
-    assert len(patches.data) == np.prod(patches.grid) == width * height // 256
-    first = patches.data[0].reshape(3, 16, 16)
-    assert first.shape == (3, 16, 16)
-    assert family.positions(3, ()).tolist() == [[0, 1, 2]] * 3
-
-
-def test_placements_name_their_handle():
-    (segment,) = plain_renderer().begin([question(Show("image_1"))], (), one_picture())
-    start = len("user\n") + 2
-    assert segment.placements == (
-        Placement("image_1", "image", (Run(start, 6, (1, 2, 3)),), (48, 32)),
-    )

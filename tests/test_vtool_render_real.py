@@ -107,10 +107,12 @@ def test_a_folder_says_how_it_is_talked_to(folder, tmp_path):
     assert "# Tools" in renderer.codec.decode(system.ids)
     for name in ("config.json", "preprocessor_config.json", "tokenizer.json"):
         (tmp_path / name).write_text((folder / name).read_text())
-    RenderSettings("inline", announce=False).write(tmp_path)
+    RenderSettings(dialect="inline", announce=False).write(tmp_path)
     assert load_renderer(tmp_path).dialect.name == "inline"
     with pytest.raises(UnknownName, match="tested pair"):
         load_renderer(tmp_path, dialect="other")
+    with pytest.raises(CheckpointError, match="says family qwen25_vl"):
+        load_renderer(tmp_path, family="qwen25_vl")
 
 
 def test_a_tokenizer_without_a_control_token_is_refused_at_start_up(folder, tmp_path):

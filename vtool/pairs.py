@@ -44,6 +44,8 @@ PAIRS: dict[tuple[str, str], Mapping[str, Any]] = {
 class RenderSettings:
     """How a checkpoint is talked to; lies in its folder as `vtool.json`."""
 
+    family: str | None = None
+    """For readers; where it is given, it must be that of `config.json`."""
     dialect: str = "hermes"
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the dialect."""
@@ -129,6 +131,10 @@ def load_renderer(
     """
     found = family_of_folder(folder)
     chosen = dataclasses.replace(RenderSettings.read(folder), **settings)
+    if chosen.family not in (None, found.name):
+        raise CheckpointError(
+            f"{FILE} says family {chosen.family}, config.json says {found.name}: mend one of them"
+        )
     check_pair(found.name, chosen.dialect)
     return _build(found, _codec(folder), chosen, patch_cache)
 

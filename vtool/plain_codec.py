@@ -17,6 +17,7 @@ from PIL import Image as PILImage
 
 from vtool.errors import CheckpointError, FaultCode, GeometryError
 from vtool.families.base import Block, Patches, PixelSpec, Size
+from vtool.families.pixels import cut
 
 CONTROLS = (
     "<|im_start|>",
@@ -103,8 +104,8 @@ class PlainFamily:
             raise GeometryError(f"cannot show a picture of {size}", FaultCode.BAD_ASPECT)
         f, low, high = self.spec.factor, self.spec.min_pixels, self.spec.max_pixels
         scale = math.sqrt(min(max(width * height, low), high) / (width * height))
-        cut = math.floor if width * height > high else round
-        w, h = (max(1, cut(side * scale / f)) for side in size)
+        whole = math.floor if width * height > high else round
+        w, h = (max(1, whole(side * scale / f)) for side in size)
         while w * h * f * f > high and max(w, h) > 1:
             w, h = (w - 1, h) if w >= h else (w, h - 1)
         return w * f, h * f
@@ -114,11 +115,7 @@ class PlainFamily:
         width, height = self.shown_size((pixels.shape[1], pixels.shape[0]))
         near = PILImage.Resampling.NEAREST
         shown = np.asarray(PILImage.fromarray(pixels).resize((width, height), near))
-        p, m = self.spec.patch, self.spec.merge
-        h, w = height // p, width // p
-        blocks = shown.reshape(h // m, m, p, w // m, m, p, 3).transpose(0, 3, 1, 4, 6, 2, 5)
-        data = np.ascontiguousarray(blocks.reshape(h * w, 3 * p * p))
-        return Patches(data, (1, h, w), (width, height))
+        return cut(shown, self.spec)
 
     def positions(self, length: int, blocks: Sequence[Block]) -> NDArray[np.int64]:
         """One after the other on all three axes."""

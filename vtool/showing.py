@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from vtool.engines.base import Picture
 from vtool.errors import RecordError
 from vtool.families.base import Family, Patches
 from vtool.geometry import Size
 from vtool.media import Clip, Image
 from vtool.message import Show
 from vtool.patch_cache import PatchCache
-from vtool.record import Run
+from vtool.record import Run, Segment
 from vtool.store import Store
 
 
@@ -88,6 +90,28 @@ class Showing:
         family = self.bounded(frame.max_pixels)
         text = f"{frame.image.digest}|{family.name}|{family.spec}"
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def pictures(self, segment: Segment, at: int, store: Store) -> Iterator[Picture]:
+        """What a segment that begins at token `at` shows, as an engine reads it.
+
+        Raises:
+            RecordError: What it says it shows is not what it places.
+        """
+        shows = [s for m in segment.messages for s in m.shows] if len(segment) else []
+        if [s.handle for s in shows] != [p.handle for p in segment.placements]:
+            raise RecordError(
+                f"a segment shows {[s.handle for s in shows]} and places "
+                f"{[p.handle for p in segment.placements]}"
+            )
+        for show, placement in zip(shows, segment.placements, strict=True):
+            frames = self.frames(show, store)
+            if len(frames) != len(placement.runs):
+                raise RecordError(f"{show.handle} has {len(frames)} frames, not all placed")
+            for frame, run in zip(frames, placement.runs, strict=True):
+                patches = self.patches(frame)
+                check_rows(run, patches, self.family.spec.merge)
+                moved = Run(run.start + at, run.length, run.grid)
+                yield Picture(moved, self.digest(frame), patches)
 
 
 def check_rows(run: Run, patches: Patches, merge: int) -> None:

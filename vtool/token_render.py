@@ -7,7 +7,6 @@ put around it belongs to the next segment, by the template, a tool or the user.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -33,7 +32,7 @@ from vtool.record import Context, Finish, Sampling, Segment
 from vtool.refusals import fits, no_room, refused, smaller, too_many
 from vtool.render import Act, Next
 from vtool.scribe import ENDED, SPEAKS, Scribe, Stand, grouped
-from vtool.showing import Showing, check_rows
+from vtool.showing import Showing
 from vtool.spans import call_spans, decode_spans, sampled
 from vtool.store import Store
 from vtool.tool import ToolSpec
@@ -168,7 +167,7 @@ class TokenRenderer:
         pictures: list[Picture] = []
         at = 0
         for segment in context.segments:
-            pictures += self._pictures(segment, at, context.store)
+            pictures += self.showing.pictures(segment, at, context.store)
             at += len(segment)
         ids = context.ids()
         check_placeholders(ids, pictures, self.ink.image)
@@ -243,32 +242,22 @@ class TokenRenderer:
                     return tried, written
         except GeometryError as err:
             fault = ModelFault(err.code, str(err), hint="choose another part")
+        refusal, written = self._refusal(fault, replies, stand, store)
+        if not fits(len(written.ids), room):  # room is kept for the shortest refusal only
+            return self._refusal(no_room(), replies, stand, store)
+        return refusal, written
+
+    def _refusal(
+        self, fault: ModelFault, replies: Sequence[Message], stand: Stand, store: Store
+    ) -> tuple[tuple[Message, ...], Written]:
         refusal = (refused(fault, replies),)
-        pieces = self.scribe.replies(refusal, stand, store, None)
-        return refusal, self.ink.write(pieces, store)
+        return refusal, self.ink.write(self.scribe.replies(refusal, stand, store, None), store)
 
     def _smaller(self, replies: Sequence[Message], store: Store) -> Iterator[tuple[Message, ...]]:
         shows = [s for m in replies for s in m.shows]
         sizes = [self.showing.size(f) for s in shows for f in self.showing.frames(s, store)]
         most = max((w * h for w, h in sizes), default=0)
         return smaller(replies, most, self.family.spec.min_pixels)
-
-    def _pictures(self, segment: Segment, at: int, store: Store) -> Iterator[Picture]:
-        shows = [s for m in segment.messages for s in m.shows] if len(segment) else []
-        if [s.handle for s in shows] != [p.handle for p in segment.placements]:
-            raise RecordError(
-                f"a segment shows {[s.handle for s in shows]} and places "
-                f"{[p.handle for p in segment.placements]}"
-            )
-        for show, placement in zip(shows, segment.placements, strict=True):
-            frames = self.showing.frames(show, store)
-            if len(frames) != len(placement.runs):
-                raise RecordError(f"{show.handle} has {len(frames)} frames, not all placed")
-            for frame, run in zip(frames, placement.runs, strict=True):
-                patches = self.showing.patches(frame)
-                check_rows(run, patches, self.family.spec.merge)
-                moved = replace(run, start=run.start + at)
-                yield Picture(moved, self.showing.digest(frame), patches)
 
     def _stand(self, context: Context) -> Stand:
         last = context.segments[-1] if context.segments else None

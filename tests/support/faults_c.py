@@ -1,6 +1,7 @@
 """Group C of the fault catalogue: contexts and tokens, through the renderer."""
 
 import asyncio
+import dataclasses
 
 import numpy as np
 from scripts import (
@@ -142,3 +143,69 @@ def c9():
     except CheckpointError:
         return "refused at start-up"
     return "began"
+
+
+def c10():
+    """Packed rows with different picture counts, against each context alone."""
+    import torch
+    from vtool.rl import packing
+
+    from vtool.families.tiny_configs import random_config
+    from vtool.families.vlm import VLM
+
+    torch.manual_seed(0)
+    ids = dict(zip(_IDS, range(258, 262), strict=True))
+    config = random_config("qwen3_vl", vocab_size=266, control_ids=ids)
+    vlm = VLM.from_config(config)
+    spec = dataclasses.replace(vlm.family.spec, min_pixels=256, max_pixels=1024)
+    vlm = VLM(vlm.model, vlm.family.with_spec(spec))
+    renderer = TokenRenderer(vlm.family, PlainCodec(), make_dialect("hermes"), announce=False)
+    prompts = [
+        renderer.prompt(toy_episode(renderer, turns=n, seed=n).contexts[0]) for n in (1, 3, 2)
+    ]
+    places = [_positions(vlm.family, p) for p in prompts]
+    lengths = [len(p.ids) for p in prompts]
+    rows = packing.pack(lengths, lengths[0] + lengths[1])
+    segments = torch.from_numpy(packing.segment_ids([[lengths[i] for i in row] for row in rows]))
+    order = [i for row in rows for i in row]
+    with torch.no_grad():
+        alone = [
+            _hidden(vlm, p.ids[None], places[i][:, None], None, p.pictures)[0]
+            for i, p in enumerate(prompts)
+        ]
+        packed = _hidden(
+            vlm,
+            packing.concatenate([p.ids for p in prompts], rows),
+            packing.concatenate(places, rows),
+            packing.block_causal_mask(segments),
+            [q for i in order for q in prompts[i].pictures],
+        )
+    worst = 0.0
+    for row, items in enumerate(rows):
+        at = 0
+        for i in items:
+            worst = max(worst, float((packed[row, at : at + lengths[i]] - alone[i]).abs().max()))
+            at += lengths[i]
+    return "equal" if worst < 1e-4 else f"differs by {worst:g}"
+
+
+_IDS = (
+    "vision_start_token_id",
+    "vision_end_token_id",
+    "image_token_id",
+    "video_token_id",
+)
+
+
+def _positions(family, prompt):
+    blocks = [family.block(p.run.start, p.run.grid) for p in prompt.pictures]
+    return family.positions(len(prompt.ids), blocks)
+
+
+def _hidden(vlm, ids, positions, mask, pictures):
+    import torch
+
+    vision = vlm.encode([p.patches for p in pictures])
+    told = torch.from_numpy(np.ascontiguousarray(ids, np.int64))
+    where = torch.from_numpy(np.ascontiguousarray(positions, np.int64))
+    return vlm.hidden(told, where, attention_mask=mask, vision=vision)

@@ -91,8 +91,8 @@ def resize(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     if (pixels.shape[1], pixels.shape[0]) == size:
         return np.ascontiguousarray(pixels)
     functional = require("torch.nn.functional", "train")
-    # A view of HWC memory as NCHW is what the native uint8 kernel calls channels-last.
-    view = tensor(pixels).permute(2, 0, 1)[None]
+    # The batch axis comes first: only then is this view channels-last to torch, and not copied.
+    view = tensor(pixels)[None].permute(0, 3, 1, 2)
     out = functional.interpolate(
         view, size=(size[1], size[0]), mode="bicubic", antialias=True, align_corners=False
     )
