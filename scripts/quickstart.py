@@ -20,11 +20,12 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from vtool.data import load_tasks
-from vtool.errors import DataError, VToolError
 from vtool.eval.report import Report, to_markdown
 from vtool.eval.run import Settings
 from vtool.eval.suite import Measurement, measure
+
+from vtool.data import load_tasks
+from vtool.errors import DataError, VToolError
 from vtool.loading import quiet_library
 
 CONTROLS = {
@@ -66,7 +67,6 @@ def main(words: list[str] | None = None) -> int:
 def quickstart(plan: Plan, began: float) -> int:
     """The whole of it, in order."""
     from rich.console import Console
-
     from vtool.rl.live_table import LiveTable
     from vtool.rl.train import train
 
