@@ -17,12 +17,17 @@ from vtool.shipped import shipped
 from vtool.task import Task
 from vtool.toolbox import Toolbox
 from vtool.worlds.dataset import make as make_zoom
+from vtool.worlds.photos import write_bundled_photos
 
+from . import durable
 from . import rewards as _rewards  # noqa: F401  (registers our parts)
 from .collect import Judges
 from .recipe import DataSpec, Recipe
 
 WORLDS = {"zoom": make_zoom}
+
+BUNDLED = "bundled"
+"""As `photos` of a world: the photographs that come inside scikit-image."""
 
 
 def model_folder(name: str) -> Path:
@@ -62,27 +67,57 @@ def open_tasks(spec: DataSpec, out: Path) -> TaskFile:
     path = Path(spec.path) if spec.path else write_world(spec, out / "data")
     tasks = load_tasks(path / "tasks.jsonl" if path.is_dir() else path)
     if spec.only:
-        kept = tasks.where(
+        tasks = tasks.where(
             lambda row: all((row.tags or {}).get(k) == v for k, v in spec.only.items())
         )
-        if not len(kept):
-            raise DataError(f"{path}: no task has the tags {dict(spec.only)}")
-        return kept
+    if spec.ids:
+        wanted = set(read_ids(Path(spec.ids)))
+        tasks = tasks.where(lambda row: row.id in wanted)
+    if not len(tasks):
+        raise DataError(f"{path}: no task has the tags {dict(spec.only)} and an id of {spec.ids}")
     return tasks
 
 
+def read_ids(path: Path) -> list[str]:
+    """Task ids, one a line.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except OSError as err:
+        raise DataError(f"cannot read task ids from {path}: {err.strerror}") from err
+
+
 def write_world(spec: DataSpec, folder: Path) -> Path:
-    """Write a world's files once; a folder that is there already is used as it is."""
+    """Write a world's files once; a folder that is there already is used as it is.
+
+    Raises:
+        UnknownName: No such world.
+        RecipeError: Options that the world does not have.
+    """
     if spec.world not in WORLDS:
         raise UnknownName("world", spec.world, WORLDS)
-    if (folder / "tasks.jsonl").is_file():
+    if folder.is_dir():
         return folder
-    options: dict[str, Any] = {"seed": 0, **spec.options}
+    # A run that is killed here must not train on half a world when it is resumed.
+    staging = folder.with_name(folder.name + ".incomplete")
+    durable.discard(staging)
     try:
-        WORLDS[spec.world](folder, **options)
-    except (TypeError, ValueError) as err:
+        WORLDS[spec.world](staging, **_world_options(spec, folder.parent))
+    except (TypeError, ValueError, FileNotFoundError) as err:
         raise RecipeError(f"data.options: {err}") from err
+    staging.rename(folder)
     return folder
+
+
+def _world_options(spec: DataSpec, out: Path) -> dict[str, Any]:
+    options: dict[str, Any] = {"seed": 0, **spec.options}
+    if options.get("photos") == BUNDLED:
+        write_bundled_photos(out / "photos")
+        options["photos"] = out / "photos"
+    return options
 
 
 def make_env(recipe: Recipe, toolbox: Toolbox) -> Any:

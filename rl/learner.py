@@ -153,6 +153,7 @@ class Learner:
             self.accelerator.backward(report.value)
             reports.append(report)
         metrics = merge_metrics(reports)
+        metrics["trained_tokens"] = metrics.pop("tokens")
         metrics["lr"] = rate
         metrics |= self._apply()
         self.policy.eval()

@@ -27,12 +27,14 @@ class DataSpec:
         world: Name of a world; used where there is no path.
         options: Counts and settings of the world, see `vtool data make --help`.
         only: Keep tasks whose tags hold these values.
+        ids: File with one task id a line: keep only these (what a `sample` stage writes).
     """
 
     path: str | None = None
     world: str = "zoom"
     options: Mapping[str, Any] = field(default_factory=dict)
     only: Mapping[str, Any] = field(default_factory=dict)
+    ids: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,14 @@ class Recipe:
 
     Args:
         name: What it is called.
-        kind: ``rl`` or ``imitate`` (supervised, from a trace).
+        kind: ``rl``; ``imitate`` (supervised, from a trace); ``sample`` (play, keep the good
+            episodes as a trace and the ids of tasks that were neither always nor never solved);
+            ``tiny`` (the shipped policy, from nothing).
         model: Shipped checkpoint such as ``tiny/weak``, or a local folder.
         data: Tasks.
         trace: For ``imitate``: episodes to learn from.
-        trace_least: For ``imitate``: leave out episodes that scored less; None takes all.
+        trace_least: For ``imitate`` and ``sample``: leave out episodes that scored less; None
+            takes all.
         tools: Registered tools on offer.
         group_size: Attempts a task.
         prompts: Tasks a step.
@@ -85,9 +90,10 @@ class Recipe:
         stop_on: Names of alarms that end the run: nan, format_collapse, entropy_collapse,
             tools_unused, dead_groups, mismatch.
         seed: Of everything.
+        minutes: For ``tiny``: shrinks every part of it; None takes the full 15.
         threads: Of torch; 1 is fastest for tiny models.
-        stages: Recipes to run one after the other, each with the previous one's weights; keys
-            that a stage leaves out are taken from this recipe.
+        stages: Recipes to run one after the other, each with what the one before it made
+            (weights, trace, task ids); keys that a stage leaves out are taken from this recipe.
     """
 
     name: str = "run"
@@ -116,6 +122,7 @@ class Recipe:
     alarms: AlarmSettings = field(default_factory=AlarmSettings)
     stop_on: tuple[str, ...] = ()
     seed: int = 0
+    minutes: float | None = None
     threads: int = 1
     stages: tuple[Mapping[str, Any], ...] = ()
 

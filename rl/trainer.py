@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from vtool.engines.hf import HFEngine
 from vtool.families.vlm import VLM
 from vtool.pairs import load_renderer
 from vtool.seat import Seat
-from vtool.task import Task
 from vtool.toolbox import Toolbox
 
 from .assembly import make_env, make_judges, model_folder, open_tasks, seed_everything
@@ -60,12 +58,7 @@ class Trainer:
     async def step(self) -> tuple[dict[str, float], Collected]:
         """Collect, score, learn, publish."""
         began = time.monotonic()
-        collected = await self.collector.collect(
-            lambda n: [self.tasks[i] for i in self.sampler.draw(n)],
-            self.recipe.prompts,
-            key=(self.recipe.seed, self.step_number),
-            refill=self.recipe.refill,
-        )
+        collected = await self.play(self.step_number)
         metrics = describe(collected)
         laid = time.monotonic()
         samples = [self.sample(c) for c in collected.credits]
@@ -80,6 +73,15 @@ class Trainer:
         metrics["time/other"] = trained - laid
         metrics["time/step"] = now - began
         return metrics, collected
+
+    async def play(self, number: int) -> Collected:
+        """Attempts at the next tasks; `number` and the recipe's seed decide all draws."""
+        return await self.collector.collect(
+            lambda n: [self.tasks[i] for i in self.sampler.draw(n)],
+            self.recipe.prompts,
+            key=(self.recipe.seed, number),
+            refill=self.recipe.refill,
+        )
 
     def publish(self) -> None:
         """Hand the weights to the engine: it runs this very model, so its caches go, no more."""
