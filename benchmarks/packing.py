@@ -57,7 +57,7 @@ class Episode:
 
 def spans(rng: np.random.Generator) -> list[tuple[bool, int]]:
     """(policy?, tokens) of an episode's parts at full size."""
-    turns = int(np.clip(1 + rng.poisson(2.8), 2, 8))
+    turns = int(np.clip(1 + rng.geometric(1 / 3), 2, 8))
     written = np.clip(rng.lognormal(np.log(180), 0.8, turns), 16, 2048).astype(int)
     out = [(False, 1500)]
     for turn in range(turns):
@@ -199,6 +199,23 @@ def gradient(model: Any, kind: str, batches: list[Any]) -> Tensor:
     return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
+def full_size(seed: int, count: int = 256) -> dict[str, float]:
+    """Computed over real tokens at full length, without a model; 16384-token rows."""
+    rng = np.random.default_rng(seed)
+    sizes = [sum(n for _, n in spans(rng)) for _ in range(count)]
+    order = rng.permutation(count)
+    eights = [[sizes[i] for i in order[k : k + BATCH]] for k in range(0, count, BATCH)]
+    rows = packing.pack(sizes, SCALE * ROW)
+    return {
+        "episodes": count,
+        "mean_length": float(np.mean(sizes)),
+        "largest_length": max(sizes),
+        "padded_by_8": sum(BATCH * max(batch) for batch in eights) / sum(sizes),
+        "packed_own_length": packing.waste(rows, sizes),
+        "packed_padded_to_row": packing.waste(rows, sizes, SCALE * ROW),
+    }
+
+
 def measure(count: int, repeats: int, seed: int) -> dict[str, Any]:
     """Time, waste and differences of all candidates."""
     rng = np.random.default_rng(seed)
@@ -234,13 +251,13 @@ def measure(count: int, repeats: int, seed: int) -> dict[str, Any]:
             }
             for k in plans
         },
-        "rows_padded_to_budget_over_real": len(plans["packed_mask"]) * ROW / real,
+        "full_size": full_size(seed),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--episodes", type=int, default=128)
+    parser.add_argument("--episodes", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -268,9 +285,10 @@ def main() -> None:
     for name, row in rows.items():
         assert row["logp_difference"] <= EQUAL_TARGET, (name, row)
         assert row["gradient_difference"] <= EQUAL_TARGET, (name, row)
-    assert table["rows_padded_to_budget_over_real"] <= WASTE_TARGET
+    assert table["full_size"]["packed_padded_to_row"] <= WASTE_TARGET
     for ours in ("packed_mask", *SEGMENTED):
         assert rows[ours]["computed_over_real"] <= WASTE_TARGET
+    # The mask over whole rows saves the padding and pays for the forbidden blocks: no promise.
     for ours in SEGMENTED:
         assert speed[ours]["padded"] >= SPEED_TARGET, speed
 

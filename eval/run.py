@@ -80,7 +80,8 @@ async def evaluate(
     settings = settings or Settings()
     started = time.monotonic()
     _check_ids(tasks)
-    run = _Run(settings, renderer, engine, _controlled(settings, toolbox, renderer))
+    offered = _controlled(settings, toolbox, renderer)
+    run = _Run(settings, renderer, engine, offered, metrics.get(settings.metric))
     folder = Path(out) if out is not None else None
     done = _begin(folder, settings, tasks, run.metric) if folder is not None else {}
     todo = [
@@ -111,10 +112,7 @@ class _Run:
     renderer: Renderer
     engine: TokenEngine | ChatEngine
     toolbox: Toolbox
-
-    @property
-    def metric(self) -> Metric:
-        return metrics.get(self.settings.metric)
+    metric: Metric
 
     async def attempt(self, task: Task, index: int, number: int) -> Episode:
         """Play one attempt; its draws depend on seed, task and attempt only."""

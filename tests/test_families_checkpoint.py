@@ -126,6 +126,14 @@ def test_a_missing_shard_is_named(folder):
         VLM.load(folder)
 
 
+def test_sharded_weights_are_read(folder):
+    (folder / "model.safetensors").unlink()
+    shared("qwen3_vl").model.save_pretrained(folder, max_shard_size="400KB")
+    assert len(list(folder.glob("*.safetensors"))) > 2
+    ours, theirs = shared("qwen3_vl").state_dict(), VLM.load(folder).state_dict()
+    assert all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
 def rewrite(folder, change):
     path = folder / "model.safetensors"
     tensors = load_file(path)

@@ -33,7 +33,7 @@ def episode_lengths(seed, count=256):
     rng = np.random.default_rng(seed)
     out = []
     for _ in range(count):
-        turns = int(np.clip(1 + rng.poisson(2.8), 2, 8))
+        turns = int(np.clip(1 + rng.geometric(1 / 3), 2, 8))
         written = np.clip(rng.lognormal(np.log(180), 0.8, turns), 16, 2048).astype(int)
         seen = rng.integers(300, 1301, turns - 1)
         out.append(1500 + int(written.sum() + seen.sum()))

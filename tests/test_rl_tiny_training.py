@@ -8,9 +8,19 @@ import torch
 from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 from vtool.rl.tiny import tokenizer as tokens
 from vtool.rl.tiny.batch import collate, see
-from vtool.rl.tiny.expert import Scribe, example_texts, steps
+from vtool.rl.tiny.expert import Scribe, Step, example_texts, steps
 from vtool.rl.tiny.export import export
-from vtool.rl.tiny.monitor import Control, advance, begin, complete, iou, play_all, shown
+from vtool.rl.tiny.monitor import (
+    Control,
+    advance,
+    begin,
+    complete,
+    iou,
+    play_all,
+    row_losses,
+    shown,
+    without_tool,
+)
 from vtool.rl.tiny.spec import SPEC, new_policy
 from vtool.rl.tiny.teach import Lesson, policy_loss, teach
 from vtool.rl.tiny.vision import collage, label, overview, sheets, warm_up_vision
@@ -158,7 +168,7 @@ def test_a_played_expert_is_right(scribe: Scribe):
     rng = np.random.default_rng(0)
     for kind in Kind:
         scene = draw(8, kind=kind)
-        play = begin(scribe, scene, Control.REAL)
+        play = begin(scribe, scene)
         made, views = steps(scene, rng)
         for i, step in enumerate(made):
             ids = scribe.tokenizer.encode(f"{step.text}<|im_end|>").ids
@@ -180,7 +190,7 @@ def test_a_played_expert_is_right(scribe: Scribe):
     ],
 )
 def test_a_broken_turn_ends_the_episode(scribe: Scribe, text: str):
-    play = begin(scribe, draw(0), Control.REAL)
+    play = begin(scribe, draw(0))
     ids = scribe.tokenizer.encode(text).ids
     assert not advance(play, scribe, ids, Control.REAL, np.random.default_rng(0))
     assert play.broken
@@ -201,7 +211,7 @@ def test_controls_show_something_else():
 
 
 def test_generation_with_a_cache_equals_one_forward(scribe: Scribe, vlm: VLM):
-    rows = [begin(scribe, draw(i, kind=k), Control.REAL).demo for i, k in enumerate(Kind)]
+    rows = [begin(scribe, draw(i, kind=k)).demo for i, k in enumerate(Kind)]
     made = complete(vlm, scribe, rows, 0.0, torch.Generator(), limit=6)
     for row, ids in zip(rows, made, strict=True):
         whole = replace(row, ids=row.ids + ids, learn=row.learn + [True] * len(ids))
@@ -217,6 +227,15 @@ def test_generation_with_a_cache_equals_one_forward(scribe: Scribe, vlm: VLM):
 def test_an_untrained_policy_fails_politely(scribe: Scribe, vlm: VLM):
     plays = play_all(vlm, scribe, [draw(i) for i in range(3)], temperature=1.0)
     assert [p.correct for p in plays] == [False] * 3
+
+
+def test_without_a_tool_the_digit_is_guessed(scribe: Scribe, vlm: VLM):
+    scene = draw(0)
+    rows = [scribe.write(scene, [Step("The digit is 3.", answer="3")], [scene.pixels])]
+    found = row_losses(vlm, rows, scribe.image)
+    wanted, _ = policy_loss(vlm, rows, scribe.image, frozen=True)
+    assert torch.allclose(found[0], wanted, atol=1e-5)
+    assert 0 <= without_tool(vlm, scribe, count=3) <= 1
 
 
 def test_iou_of_known_boxes():

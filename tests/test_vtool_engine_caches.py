@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from engine_talk import Talk, gap, serve
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_vlm import shared
 
 from vtool.engines import prefix_cache
 from vtool.engines.base import Picture, Prompt
+from vtool.engines.decode import close_up
 from vtool.engines.hf import HFEngine
 from vtool.engines.kv import KVBuffer
 from vtool.engines.prefix_cache import PrefixCache
@@ -36,7 +39,7 @@ def remember(cache, what, end=None, value=1.0):
     chain = cache.find(what)
     start = chain[-1].end if chain else 0
     end = end or len(what.ids)
-    cache.add(what, chain, end, kv(end - start, value))
+    cache.add(what, chain, end, kv(end - start, value), lambda count: count)
 
 
 def known(cache, what):
@@ -54,12 +57,24 @@ def test_a_continued_prompt_finds_what_it_shares():
     assert known(cache, prompt([99, *range(40)], [20, 25])) == 0
 
 
-def test_without_boundaries_only_the_whole_is_found():
+def test_a_prefix_is_found_whatever_boundaries_the_asker_has():
     cache = PrefixCache(1 << 20)
     remember(cache, prompt(range(20)))
     assert known(cache, prompt(range(20))) == 20
-    assert known(cache, prompt(range(21))) == 20  # one token less than all of it
-    assert known(cache, prompt(range(30))) == 0
+    assert known(cache, prompt(range(30), [7, 25])) == 20
+    assert known(cache, prompt(range(19))) == 0
+
+
+def test_a_node_knows_the_position_after_it():
+    vlm = shared("qwen3_vl")
+    engine = HFEngine(vlm)
+    talk = Talk(vlm).say(0, 18, [(64, 96, 1)], 3).say(1, 20, [(96, 32, 2)], 2).say(2, 5)
+    serve(engine, [talk])
+    blocks = [vlm.family.block(p.run.start, p.run.grid) for p in talk.pictures]
+    whole = vlm.family.positions(len(talk.ids), blocks)
+    chain = engine._core.prefixes.find(talk.prompt)
+    assert len(chain) > 2
+    assert [n.after for n in chain] == [whole[0, n.end] for n in chain]
 
 
 def test_nodes_end_where_segments_end():
@@ -124,7 +139,7 @@ def test_nothing_is_kept_below_a_prefix_that_went():
     remember(cache, what)
     chain = cache.find(what)
     remember(cache, prompt(range(100, 130), [30]))
-    cache.add(prompt(range(28), [20, 28]), chain, 28, kv(8))
+    cache.add(prompt(range(28), [20, 28]), chain, 28, kv(8), lambda count: count)
     assert len(cache) == 1
     assert cache.bytes == 30 * SIZE
 
@@ -179,9 +194,23 @@ def test_a_buffer_grows_and_keeps_what_it_holds():
     buffer.reserve(3)
     assert buffer.columns >= 3
     assert torch.equal(buffer.read(1, 0, 2)[1, 0], chunk[1] + 1)
-    picked = buffer.select(torch.tensor([2, 2, 0]))
-    assert torch.equal(picked.data[0, 1, 1, :, :2], -chunk[2])
-    assert not picked.data[:, :, :, :, 2:].any()
+    assert not buffer.data[:, :, :, :, 2:].any()
+    buffer.move([(2, 0)], rows=2)
+    assert torch.equal(buffer.data[0, 1, 0, :, :2], -chunk[2])
+    assert torch.equal(buffer.data[0, 1, 1, :, :2], -chunk[1])
+    assert buffer.data.shape[2] == 2
+
+
+@given(st.sets(st.integers(0, 40), min_size=1))
+def test_closing_up_moves_no_more_than_it_must(active):
+    rows = sorted(active)
+    order, moves = close_up(rows)
+    assert sorted(order) == rows
+    place = list(range(41))
+    for source, target in moves:
+        assert source >= len(rows) > target
+        place[target] = source
+    assert place[: len(rows)] == order
 
 
 def test_a_repeated_digest_at_two_places_is_two_marks():

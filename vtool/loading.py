@@ -46,8 +46,7 @@ def load_policy(name: str | Path, *, device: str | None = None) -> Policy:
         MissingExtra: torch or transformers is not installed.
     """
     torch = require("torch", "train")
-    transformers = require("transformers", "train")
-    transformers.utils.logging.disable_progress_bar()
+    quiet_library()
     from vtool.engines.hf import HFEngine
 
     folder = find_checkpoint(name)
@@ -56,6 +55,11 @@ def load_policy(name: str | Path, *, device: str | None = None) -> Policy:
     # Half precision where the hardware is made for it; log-prob parity is told for float32.
     dtype = torch.float32 if where == "cpu" else torch.bfloat16
     return Policy(folder, renderer, HFEngine.load(folder, dtype=dtype, device=where))
+
+
+def quiet_library() -> None:
+    """Keep transformers from drawing progress bars over what commands print."""
+    require("transformers", "train").utils.logging.disable_progress_bar()
 
 
 def find_checkpoint(name: str | Path) -> Path:

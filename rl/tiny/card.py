@@ -45,9 +45,9 @@ measures a folder again.
 |---|---|---|---|---|---|
 {rows}
 
-`tool_off` opens the answer before the policy can call, `blank` shows a grey crop, `overview` cuts
-the crop from the first look at 64x64, `random_box` zooms elsewhere: near chance (.1) each, so the
-digit is found in the crop or not at all.
+Without the tool (the most likely of the ten direct answers): {without_tool}. Chance is .100.
+`blank` shows a grey crop, `overview` cuts the crop from the first look at 64x64, `random_box`
+zooms elsewhere: what is left of the accuracy there was not read in the crop.
 
 ## Limits
 
@@ -80,6 +80,7 @@ def card(name: str, seed: int, found: dict[str, Any], parameters: str = "0.45 M 
         how=_HOW[name],
         seed=seed,
         count=found["count"],
+        without_tool=_cell(found["without_tool"]),
         rows="\n".join(rows),
     )
 

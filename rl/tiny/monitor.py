@@ -19,7 +19,7 @@ from vtool.worlds import zoom as world
 from vtool.worlds.drawing import Pixels
 
 from .batch import collate, see
-from .expert import Demo, Region, Scribe, region_of
+from .expert import Demo, Region, Scribe, Step, region_of
 from .spec import FAMILY
 from .views import zoom
 
@@ -35,11 +35,6 @@ class Control(StrEnum):
     OVERVIEW = "overview"
     """The same region, cut from the first look instead of the original."""
     RANDOM_BOX = "random_box"
-    TOOL_OFF = "tool_off"
-    """The answer is opened for the policy before it can call."""
-
-
-OPENING = "The digit is too small to read.\n<answer>"
 
 
 @dataclass(slots=True, eq=False)
@@ -170,12 +165,10 @@ def advance(
     return True
 
 
-def begin(scribe: Scribe, scene: world.Scene, control: Control) -> Play:
+def begin(scribe: Scribe, scene: world.Scene) -> Play:
     """An episode before the policy's first token."""
     height, width = scene.pixels.shape[:2]
     ids = scribe.prompt(scene)
-    if control is Control.TOOL_OFF:
-        ids += scribe.encode(OPENING)
     demo = Demo(ids, [False] * len(ids), [scene.pixels], scene)
     return Play(demo, [(0, 0, width, height)])
 
@@ -196,7 +189,7 @@ def play_all(
     rng = np.random.default_rng(seed)
     out: list[Play] = []
     for some in batched(scenes, chunk):
-        going = plays = [begin(scribe, scene, control) for scene in some]
+        going = plays = [begin(scribe, scene) for scene in some]
         for _ in range(turns):
             if not going:
                 break
@@ -251,6 +244,33 @@ def measure(
         "hit": share(p.hit for p in plays),
         "iou": share(p.overlap for p in plays),
     }
+
+
+@torch.no_grad()
+def without_tool(vlm: VLM, scribe: Scribe, *, count: int = 400) -> float:
+    """Accuracy on one-zoom questions if the policy must answer from the first look.
+
+    Of the ten direct answers the one that it finds most likely is taken.
+    """
+    right = 0
+    for seed in range(count):
+        scene = world.draw(seed, split="held_out")
+        answers = [Step(f"The digit is {d}.", answer=str(d)) for d in range(10)]
+        rows = [scribe.write(scene, [answer], [scene.pixels]) for answer in answers]
+        losses = [loss.sum() for loss in row_losses(vlm, rows, scribe.image)]
+        right += str(int(torch.stack(losses).argmin())) == scene.answer
+    return round(right / count, 4)
+
+
+def row_losses(vlm: VLM, rows: Sequence[Demo], image: int) -> list[torch.Tensor]:
+    """Cross-entropy of each row's learnt tokens."""
+    batch = collate(rows, image)
+    vision, places = see(vlm, batch.views)
+    logits = vlm.head(vlm.hidden(batch.ids, batch.positions, vision=vision, rows=places))
+    each = torch.nn.functional.cross_entropy(
+        logits[:, :-1].transpose(1, 2), batch.ids[:, 1:], reduction="none"
+    )
+    return [row[on] for row, on in zip(each, batch.learn[:, 1:], strict=True)]
 
 
 def share(values: Iterable[float]) -> float:

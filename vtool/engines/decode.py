@@ -16,8 +16,8 @@ from vtool.engines.prefill import Part
 from vtool.engines.sampler import Draw, Sampler
 from vtool.record import Finish
 
-_DENSE = 0.7
-"""Finished rows are dropped when no more than this part of the batch is left."""
+_DROP = 1 / 16
+"""Finished rows are dropped when they are this part of the batch."""
 
 
 @dataclass(slots=True, eq=False)
@@ -100,11 +100,12 @@ class Decoder:
             active = [i for i, row in enumerate(self.rows) if row.finish is None]
             if not active:
                 break
-            ids = torch.tensor(drawn.ids)
-            if len(active) <= _DENSE * len(self.rows):
-                ids = ids[active]
-                self._drop(active)
-            logits = self._forward(ids, step)
+            ids = drawn.ids
+            if len(self.rows) - len(active) >= _DROP * len(self.rows):
+                order, moves = close_up(active)
+                ids = [ids[i] for i in order]
+                self._drop(order, moves)
+            logits = self._forward(torch.tensor(ids), step)
             step += 1
         self._save(range(len(self.rows)))
 
@@ -141,19 +142,35 @@ class Decoder:
             # Decoded columns are seen by all rows: those of a finished row are never read again.
             self.seen = torch.cat((self.seen, self.seen.new_ones(len(self.rows), more)), dim=1)
 
-    def _drop(self, active: list[int]) -> None:
+    def _drop(self, order: list[int], moves: list[tuple[int, int]]) -> None:
         self._save(i for i, row in enumerate(self.rows) if row.finish is not None)
-        index = torch.tensor(active, device=self.core.vlm.device)
-        self.buffer = self.buffer.select(index)
+        self.buffer.move(moves, len(order))
+        index = torch.tensor(order, device=self.core.vlm.device)
         self.seen, self.base = self.seen[index], self.base[index]
-        self.sampler.keep(active)
-        self.rows = [self.rows[i] for i in active]
+        self.sampler.keep(order)
+        self.rows = [self.rows[i] for i in order]
 
     def _save(self, which: Iterable[int]) -> None:
         for i in which:
             row = self.rows[i]
             if self.keep and row.finish is not Finish.CANCELLED and len(row.ids) > 1:
                 row.kv = self.buffer.read(i, self.start, self.start + len(row.ids) - 1)
+
+
+def close_up(active: Sequence[int]) -> tuple[list[int], list[tuple[int, int]]]:
+    """Bring the active rows to the front by moving only those that stand too far back.
+
+    Args:
+        active: Rows that go on, ascending.
+
+    Returns:
+        Which old row stands in each place, and the moves (from, to) that bring it there.
+    """
+    count = len(active)
+    stay = {row for row in active if row < count}
+    late = iter([row for row in active if row >= count])
+    order = [place if place in stay else next(late) for place in range(count)]
+    return order, [(row, place) for place, row in enumerate(order) if row != place]
 
 
 def spread(core: Core, parts: list[Part], stem_of: Sequence[int]) -> tuple[KVBuffer, Tensor]:

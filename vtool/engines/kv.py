@@ -85,9 +85,18 @@ class KVBuffer(Cache):  # type: ignore[misc]
         size[4] = more
         self.data = torch.cat((self.data, self.data.new_zeros(size)), dim=4)
 
-    def select(self, rows: Tensor) -> KVBuffer:
-        """A buffer of these rows, in that order; a row may come several times."""
-        return KVBuffer(self.data.index_select(2, rows), self.length)
+    def move(self, moves: Sequence[tuple[int, int]], rows: int) -> None:
+        """Copy rows over others, then keep only the first ones.
+
+        Args:
+            moves: (from, to) pairs; no row is both.
+            rows: How many to keep.
+        """
+        if moves:
+            source, target = torch.tensor(moves, device=self.data.device).unbind(1)
+            used = self.data[..., : self.length, :]
+            used[:, :, target] = used.index_select(2, source)
+        self.data = self.data[:, :, :rows]
 
     def write(self, rows: Sequence[int], start: int, kv: Tensor) -> None:
         """Put the same keys and values into several rows.

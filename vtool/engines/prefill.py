@@ -128,7 +128,7 @@ def _inputs(stems: Sequence[Stem], past: int, chunk: int) -> tuple[Tensor, Tenso
     for row, stem in enumerate(stems):
         start = chunk - stem.chunk
         ids[row, start:] = torch.from_numpy(stem.prompt.ids[stem.past :].astype("int64"))
-        positions[:, row, start:] = torch.from_numpy(stem.positions[:, stem.past :].copy())
+        positions[:, row, start:] = torch.from_numpy(stem.positions.copy())
         seen[row, : stem.past] = True
         seen[row, past + start :] = True
     return ids, positions, seen

@@ -2,15 +2,16 @@
 
 A chain of nodes spells a prefix; each node is keyed by a hash of its parent's key, its ids and
 the pictures among them, the first one by the weight version. What a hash finds is compared token
-for token before it is used. Nodes end where segments end, so a prompt that goes on, forks or is
-shared by a group finds all that it shares with an earlier one.
+for token before it is used. Nodes end where segments end (a completion's one token early: its last
+one was drawn, never read), so a prompt that goes on, forks or is shared by a group finds what it
+shares with an earlier one.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,8 @@ class Node:
     marks: tuple[Mark, ...]
     kv: Tensor
     """(layers, 2, heads, end - start, head_dim)."""
+    after: int
+    """Position of the token that follows."""
 
     @property
     def end(self) -> int:
@@ -61,6 +64,8 @@ class PrefixCache:
         self.max_bytes = max_bytes
         self.bytes = 0
         self._nodes: OrderedDict[bytes, Node] = OrderedDict()
+        self._ends: dict[bytes, Counter[int]] = {}
+        """How many children of a node end where."""
         self._root = _root(version)
 
     def __len__(self) -> int:
@@ -69,6 +74,7 @@ class PrefixCache:
     def clear(self, version: int) -> None:
         """Forget everything; what comes now was made by these weights."""
         self._nodes.clear()
+        self._ends.clear()
         self.bytes = 0
         self._root = _root(version)
 
@@ -80,7 +86,14 @@ class PrefixCache:
         self._touch(chain)
         return chain
 
-    def add(self, prompt: Prompt, chain: list[Node], end: int, kv: Tensor) -> None:
+    def add(
+        self,
+        prompt: Prompt,
+        chain: list[Node],
+        end: int,
+        kv: Tensor,
+        after: Callable[[int], int],
+    ) -> None:
         """Remember the tokens of ``prompt`` from the end of ``chain`` to ``end``.
 
         Args:
@@ -88,6 +101,7 @@ class PrefixCache:
             chain: What `find` answered; extended in place by the new nodes.
             end: Token count up to which ``kv`` goes.
             kv: (layers, 2, heads, n, head_dim); copied where it is cut.
+            after: Position of the token that follows the first so many tokens.
         """
         start = first = chain[-1].end if chain else 0
         for stop in _cuts(prompt, start, end):
@@ -95,7 +109,8 @@ class PrefixCache:
             ids, marks = prompt.ids[start:stop], _marks(prompt, start, stop)
             whole = stop - start == kv.shape[3]
             part = kv if whole else kv[:, :, :, start - first : stop - first].clone()
-            node = Node(_key(parent, ids, marks), parent, start, ids, marks, part)
+            key = _key(parent, ids, marks)
+            node = Node(key, parent, start, ids, marks, part, after(stop))
             self._insert(node)
             chain.append(node)
             start = stop
@@ -104,7 +119,9 @@ class PrefixCache:
 
     def _next(self, prompt: Prompt, at: Node | None) -> Node | None:
         start, parent = (at.end, at.key) if at else (0, self._root)
-        for end in _ends(prompt, start):
+        for end in sorted(self._ends.get(parent, ()), reverse=True):
+            if end > len(prompt.ids):
+                continue
             ids, marks = prompt.ids[start:end], _marks(prompt, start, end)
             node = self._nodes.get(_key(parent, ids, marks))
             if node is not None and same(node, parent, ids, marks):
@@ -116,6 +133,7 @@ class PrefixCache:
         if node.bytes > self.max_bytes or orphan or node.key in self._nodes:
             return
         self._nodes[node.key] = node
+        self._ends.setdefault(node.parent, Counter())[node.end] += 1
         self.bytes += node.bytes
 
     def _touch(self, chain: list[Node]) -> None:
@@ -128,6 +146,12 @@ class PrefixCache:
         while self.bytes > self.max_bytes:
             _, node = self._nodes.popitem(last=False)
             self.bytes -= node.bytes
+            ends = self._ends[node.parent]
+            ends[node.end] -= 1
+            if not ends[node.end]:
+                del ends[node.end]
+            if not ends:
+                del self._ends[node.parent]
 
 
 def same(node: Node, parent: bytes, ids: Ids, marks: tuple[Mark, ...]) -> bool:
@@ -153,17 +177,6 @@ def _marks(prompt: Prompt, start: int, end: int) -> tuple[Mark, ...]:
         for p in prompt.pictures
         if p.run.start < end and p.run.start + p.run.length > start
     )
-
-
-def _ends(prompt: Prompt, start: int) -> Iterator[int]:
-    """Where a node may end, longest first.
-
-    A completion's last token was drawn but never read, so its node ends one token early.
-    """
-    length = len(prompt.ids)
-    ends = {length, *prompt.boundaries}
-    ends |= {end - 1 for end in ends}
-    yield from sorted((e for e in ends if start < e <= length), reverse=True)
 
 
 def _cuts(prompt: Prompt, start: int, end: int) -> list[int]:

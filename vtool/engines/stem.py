@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,14 @@ class Stem:
     """One prompt, read once however many rows go on from it."""
 
     prompt: Prompt
-    positions: NDArray[np.int64]
-    """(3, L)."""
-    next_position: int
-    nodes: list[Node] = field(default_factory=list)
+    nodes: list[Node]
     """What the prefix cache knows of it; grows when it is remembered."""
-    past: int = 0
+    past: int
     """Tokens whose keys and values are taken from there; at least one is left to read."""
+    positions: NDArray[np.int64]
+    """(3, L - past), of the tokens to read."""
+    next_position: int
+    """Of the first token that will be drawn."""
 
     @property
     def length(self) -> int:
@@ -68,11 +69,27 @@ def _identity(prompt: Prompt) -> object:
 
 
 def _stem(prompt: Prompt, family: QwenVL, cache: PrefixCache) -> Stem:
-    blocks = [family.block(p.run.start, p.run.grid) for p in prompt.pictures]
-    positions, after = family.extend_positions(len(prompt.ids), blocks, 0)
     nodes = cache.find(prompt)
     past = min(nodes[-1].end, len(prompt.ids) - 1) if nodes else 0
-    return Stem(prompt, positions, after, nodes, past)
+    known = nodes[-1] if nodes and nodes[-1].end == past else None
+    positions, after = _positions(prompt, family, known)
+    return Stem(prompt, nodes, past, positions[:, -(len(prompt.ids) - past) :], after)
+
+
+def position_after(prompt: Prompt, family: QwenVL, count: int) -> int:
+    """Position of the token that follows the first ``count`` tokens."""
+    return _positions(replace(prompt, ids=prompt.ids[:count]), family, None)[1]
+
+
+def _positions(prompt: Prompt, family: QwenVL, known: Node | None) -> tuple[NDArray[np.int64], int]:
+    """Positions of the tokens after a known beginning, and of the token after them all."""
+    start, position = (known.end, known.after) if known else (0, 0)
+    blocks = [
+        family.block(p.run.start - start, p.run.grid)
+        for p in prompt.pictures
+        if start <= p.run.start < len(prompt.ids)
+    ]
+    return family.extend_positions(len(prompt.ids) - start, blocks, position)
 
 
 def check_request(request: Request, vlm: VLM) -> None:

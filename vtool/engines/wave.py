@@ -14,7 +14,8 @@ from vtool.engines.base import Completion, Request
 from vtool.engines.core import Core
 from vtool.engines.decode import Decoder, Row
 from vtool.engines.prefill import Part, prefill
-from vtool.engines.stem import Stem, gather
+from vtool.engines.stem import Stem, gather, position_after
+from vtool.families import QwenVL
 from vtool.families.vlm import VLM
 from vtool.record import Finish
 
@@ -80,7 +81,18 @@ def _remember_prompts(core: Core, stems: Sequence[Stem], parts: Sequence[Part]) 
             known = stem.nodes[-1].end if stem.nodes else 0
             if known < stem.length:
                 kv = part.buffer.read(row, end - stem.chunk, end)
-                core.prefixes.add(stem.prompt, stem.nodes, stem.length, kv)
+                core.prefixes.add(
+                    stem.prompt, stem.nodes, stem.length, kv, _after(stem, core.vlm.family)
+                )
+
+
+def _after(stem: Stem, family: QwenVL) -> Callable[[int], int]:
+    def after(count: int) -> int:
+        if count >= stem.length:
+            return stem.next_position + count - stem.length
+        return position_after(stem.prompt, family, count)
+
+    return after
 
 
 def _remember_completions(core: Core, rows: Sequence[Row], stems: Sequence[Stem]) -> None:
@@ -88,4 +100,5 @@ def _remember_completions(core: Core, rows: Sequence[Row], stems: Sequence[Stem]
         if row.kv is not None:
             read = np.concatenate([stem.prompt.ids, np.array(row.ids[:-1], dtype=np.int32)])
             prompt = replace(stem.prompt, ids=read)
-            core.prefixes.add(prompt, list(stem.nodes), len(read), row.kv)
+            after = _after(stem, core.vlm.family)
+            core.prefixes.add(prompt, list(stem.nodes), len(read), row.kv, after)

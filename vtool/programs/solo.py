@@ -162,14 +162,14 @@ class Player:
         context = self.context
         if context is None or not self._child():
             self.episode.stop = stop
-            self.episode.answer = context.answer if context else None
+            self.episode.answer = context.answer if context is not None else None
         if context is not None:
             context.stop = stop
             self._tell()
 
     def _child(self) -> bool:
         """Whether this path began with a spawn."""
-        edge = self.context.edge if self.context else None
+        edge = self.context.edge if self.context is not None else None
         while isinstance(edge, Fold | Fork):
             edge = self.episode.contexts[edge.parent].edge
         return isinstance(edge, Spawn)
