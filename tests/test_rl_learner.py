@@ -59,7 +59,9 @@ def test_random_observation_ids_change_no_bit_of_loss_and_metrics(seed):
     reports = []
     for given_samples in (plain, junk):
         batch = make_batch(given_samples, rows, policy().vlm.image_token_id)
-        held = (batch.old_logp + 0.1 * torch.sin(torch.arange(len(batch.old_logp)))).requires_grad_()
+        held = (
+            batch.old_logp + 0.1 * torch.sin(torch.arange(len(batch.old_logp)))
+        ).requires_grad_()
         counts = np.array([int(s.target.sum()) for s in given_samples])
         report = policy_loss(
             held,
