@@ -1,6 +1,7 @@
 """Batches: what the learner sees of a record, and that no layout changes what it sees."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -31,8 +32,10 @@ def test_packed_padded_and_alone_agree(name):
     alone = {i: logps(name, all_samples, [[i]])[0][i] for i in range(len(all_samples))}
     padded, batch, _ = logps(name, all_samples, [[i] for i in range(len(all_samples))])
     packed, tight, _ = logps(name, all_samples, [[3, 0, 5], [1, 4], [2]])
-    assert batch.mask is None and tight.mask is not None
-    assert tight.computed < batch.computed and tight.tokens == batch.tokens
+    assert batch.mask is None
+    assert tight.mask is not None
+    assert tight.computed < batch.computed
+    assert tight.tokens == batch.tokens
     for i, wanted in alone.items():
         assert (padded[i] - wanted).abs().max() < 1e-5
         assert (packed[i] - wanted).abs().max() < 1e-5
@@ -42,7 +45,7 @@ def test_packed_padded_and_alone_agree(name):
 @given(order=st.permutations(range(6)), cuts=st.sets(st.integers(1, 5), max_size=4))
 def test_any_packing_gives_the_same_log_probs(order, cuts):
     edges = [0, *sorted(cuts), 6]
-    rows = [sorted(order[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    rows = [sorted(order[a:b]) for a, b in itertools.pairwise(edges)]
     found, _, _ = logps("qwen3_vl", samples(), rows)
     wanted, _, _ = logps("qwen3_vl", samples(), [[i] for i in range(6)])
     for i in range(6):
@@ -58,7 +61,8 @@ def test_targets_are_the_policys_tokens_and_nothing_else():
         assert batch.targets.tolist() == context.ids()[mask].tolist()
         assert batch.old_logp.tolist() == context.logprobs()[mask].tolist()
         assert (batch.reads + 1).tolist() == np.flatnonzero(mask).tolist()
-        assert mask.any() and not mask.all()
+        assert mask.any()
+        assert not mask.all()
 
 
 def test_equal_pictures_are_encoded_once():

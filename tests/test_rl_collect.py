@@ -82,7 +82,7 @@ def collect(made, prompts, refill=0, drawn=None):
 
 
 def by_attempt(key):
-    """Every second attempt is right; keys are (seed, drawn before, task, attempt, context, draw)."""
+    """Every second attempt is right; a key is seed, drawn before, task, attempt, context, draw."""
     return answer_text("7" if key[3] % 2 == 0 else "1")
 
 
@@ -91,14 +91,17 @@ def test_groups_scores_and_credits_belong_together():
     assert [g.task_id for g in found.groups] == ["t0", "t1", "t2"]
     assert all(len(g.episodes) == 2 for g in found.groups)
     assert [[s.total for s in row] for row in found.scores] == [[1.0, 0.0]] * 3
-    assert len(found.credits) == 6 and not any(c.dead for c in found.credits)
-    assert found.dead == 0 and found.drawn == 3
+    assert len(found.credits) == 6
+    assert not any(c.dead for c in found.credits)
+    assert found.dead == 0
+    assert found.drawn == 3
 
 
 def test_dead_groups_give_no_credit_and_are_counted():
     script = lambda key: answer_text("7") if key[2] == 0 else by_attempt(key)  # noqa: E731
     found = collect(collector(script), 3)
-    assert found.dead == 1 and len(found.groups) == 3
+    assert found.dead == 1
+    assert len(found.groups) == 3
     assert {c.episode.task_id for c in found.credits} == {"t1", "t2"}
     assert describe(found)["dead_groups"] == pytest.approx(1 / 3)
 
@@ -108,11 +111,14 @@ def test_dead_groups_are_refilled_up_to_a_bound():
     # Keys count the tasks drawn before: only those of the first round are dead.
     script = lambda key: answer_text("7") if key[1] == 0 else by_attempt(key)  # noqa: E731
     found = collect(collector(script), 3, refill=2, drawn=drawn)
-    assert drawn == [3, 3] and found.dead == 3
+    assert drawn == [3, 3]
+    assert found.dead == 3
     assert [g.task_id for g in found.groups] == ["t3", "t4", "t5"]
     drawn.clear()
     never = collect(collector(lambda key: answer_text("7")), 3, refill=2, drawn=drawn)
-    assert sum(drawn) == 3 + 2 * 3 and not never.groups and not never.credits
+    assert sum(drawn) == 3 + 2 * 3
+    assert not never.groups
+    assert not never.credits
 
 
 def test_a_broken_engine_masks_its_episodes_and_many_stop_the_run():
@@ -121,7 +127,8 @@ def test_a_broken_engine_masks_its_episodes_and_many_stop_the_run():
     assert isinstance(found.scores[0][0].total, Unscored)
     assert len(found.credits) == 7
     numbers = describe(found)
-    assert numbers["masked"] == 1 and numbers["stop/failed"] == pytest.approx(1 / 8)
+    assert numbers["masked"] == 1
+    assert numbers["stop/failed"] == pytest.approx(1 / 8)
     with pytest.raises(TooManyFailures, match="EngineError: the engine is gone"):
         collect(collector(lambda key: None), 2)
 
@@ -133,11 +140,14 @@ def test_what_is_told_about_a_step():
         return zoom_text() if key[-1] == 0 else answer_text("7")
 
     numbers = describe(collect(collector(script), 2))
-    assert numbers["episodes"] == 4 and numbers["accuracy"] == 0.5
+    assert numbers["episodes"] == 4
+    assert numbers["accuracy"] == 0.5
     assert numbers["reward/total"] == numbers["reward/part/answer"] == 0.5
     assert numbers["accuracy/zooms=0"] == numbers["accuracy/zooms=1"] == 0.5
-    assert numbers["tool_rate"] == 0.5 and numbers["turns"] == 1.5
-    assert numbers["valid_call_rate"] == 1.0 and numbers["stop/answered"] == 1.0
+    assert numbers["tool_rate"] == 0.5
+    assert numbers["turns"] == 1.5
+    assert numbers["valid_call_rate"] == 1.0
+    assert numbers["stop/answered"] == 1.0
 
 
 def test_equal_keys_play_equal_episodes():

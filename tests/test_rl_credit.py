@@ -50,7 +50,8 @@ def test_worked_numbers_reach_every_turn_of_the_policy(estimator, wanted):
 @given(value=st.floats(-5, 5), count=st.integers(1, 6))
 def test_a_group_of_one_and_constant_groups_give_exactly_nothing(estimator, value, count):
     found = group_credits(group([1] * count), scores([value] * count), estimator)
-    assert len(found) == count and all(c.dead for c in found)
+    assert len(found) == count
+    assert all(c.dead for c in found)
     assert all(v == 0.0 for c in found for v in c.segments)
 
 
@@ -65,7 +66,8 @@ def test_who_was_not_scored_leaves_every_statistic(estimator):
 
 def test_one_that_is_left_over_after_masking_learns_nothing():
     found = group_credits(group([1, 1]), scores([1, None]))
-    assert len(found) == 1 and found[0].dead
+    assert len(found) == 1
+    assert found[0].dead
 
 
 def test_credit_of_turns_is_added_to_its_turn():
@@ -79,7 +81,8 @@ def test_credit_of_turns_is_added_to_its_turn():
 def test_turns_alone_can_revive_a_dead_group():
     turned = [Score({}, 1.0, {0: 0.25}), Score({}, 1.0)]
     first, second = group_credits(group([1, 1]), turned)
-    assert not first.dead and second.dead
+    assert not first.dead
+    assert second.dead
 
 
 def test_wrong_counts_and_names_are_told():

@@ -121,7 +121,8 @@ def test_chunks_of_the_head_change_nothing(chunk):
     with torch.no_grad():
         wanted, entropy = policy()(batch, entropy=True)
         found, also = Policy(policy().vlm, chunk=chunk)(batch, entropy=True)
-    assert torch.allclose(found, wanted, atol=1e-6) and torch.allclose(also, entropy, atol=1e-5)
+    assert torch.allclose(found, wanted, atol=1e-6)
+    assert torch.allclose(also, entropy, atol=1e-5)
 
 
 # --------------------------------------------------------------- what a step does
@@ -138,7 +139,8 @@ def test_micro_batches_and_packing_give_one_and_the_same_step(mode):
         one = learner(batch_tokens=budget, row_tokens=row, aggregation=mode, lr=1e-3)
         found = one.step(behaviour())
         ends.append((state(one), found))
-        assert found["mismatch_max"] < 1e-5 and abs(found["ratio_mean"] - 1) < 1e-6
+        assert found["mismatch_max"] < 1e-5
+        assert abs(found["ratio_mean"] - 1) < 1e-6
     assert len(one.batches(behaviour())) > 1
     for other, metrics in ends[1:]:
         assert metrics["loss"] == pytest.approx(ends[0][1]["loss"], abs=1e-5)
@@ -191,7 +193,8 @@ def test_a_reference_pulls_back():
 def test_sft_lowers_the_nll_of_what_is_shown():
     one = learner(lr=3e-3)
     nll = [one.imitate(samples())["nll"] for _ in range(6)]
-    assert nll[-1] < nll[0] - 0.5 and all(map(math.isfinite, nll))
+    assert nll[-1] < nll[0] - 0.5
+    assert all(map(math.isfinite, nll))
 
 
 def test_distance_is_what_the_step_says():
@@ -234,7 +237,8 @@ def test_a_gradient_that_is_not_finite_changes_no_weight():
     one.step(behaviour())
     before = state(one)
     found = one.step(broken(behaviour()))
-    assert found["skipped"] == 1 and not math.isfinite(found["grad_norm"])
+    assert found["skipped"] == 1
+    assert not math.isfinite(found["grad_norm"])
     assert all(torch.equal(p, before[n]) for n, p in state(one).items())
     assert one.skipped == 1
     one.step(behaviour())

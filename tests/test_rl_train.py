@@ -37,11 +37,14 @@ def whole(tmp_path_factory):
 
 def test_a_run_leaves_what_it_says(whole):
     out, result, steps = whole
-    assert result.finished and result.exit_code == 0 and result.steps == 4
+    assert result.finished
+    assert result.exit_code == 0
+    assert result.steps == 4
     assert [n for n, _ in steps] == [1, 2, 3, 4] == [m["step"] for m in read_metrics(out)]
     assert result.model == out / "model"
     recipe = json.loads((out / "recipe.json").read_text())
-    assert recipe["seed"] == 0 and len(recipe["data_digest"]) == 64
+    assert recipe["seed"] == 0
+    assert len(recipe["data_digest"]) == 64
     assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["step-000002", "step-000004"]
     assert not (out / "run.lock").exists()
 
@@ -68,7 +71,8 @@ def test_the_trained_model_is_a_plain_checkpoint_and_has_moved(whole):
     before = VLM.load(shipped("tiny/weak")).model.state_dict()
     after = VLM.load(out / "model").model.state_dict()
     assert any(not torch.equal(p, before[n]) for n, p in after.items())
-    assert (out / "model" / "tokenizer.json").is_file() and (out / "model" / "vtool.json").is_file()
+    assert (out / "model" / "tokenizer.json").is_file()
+    assert (out / "model" / "vtool.json").is_file()
 
 
 def test_the_trace_holds_a_steps_groups(whole):
@@ -76,7 +80,8 @@ def test_the_trace_holds_a_steps_groups(whole):
     folders = sorted(p.name for p in (out / "trace").iterdir())
     assert folders == ["step-000001", "step-000002", "step-000004"]
     records = list(read_trace(out / "trace" / "step-000004"))
-    assert len(records) == 6 and len({r.task_id for r in records}) == 2
+    assert len(records) == 6
+    assert len({r.task_id for r in records}) == 2
     assert [r.meta["attempt"] for r in records] == [0, 1, 2, 0, 1, 2]
     rewards = [r.score.total for r in records]
     assert np.mean(rewards) == pytest.approx(steps[-1][1]["reward/total"])
@@ -95,7 +100,8 @@ def test_a_run_that_is_done_is_not_done_again(whole):
     out, _, _ = whole
     before = trained(out)
     result = train(toy_recipe(trace_every=2), out, on_step=lambda n, m: pytest.fail("stepped"))
-    assert result.finished and trained(out) == before
+    assert result.finished
+    assert trained(out) == before
 
 
 def test_more_steps_go_on_with_the_same_bits(whole, tmp_path):
@@ -103,14 +109,17 @@ def test_more_steps_go_on_with_the_same_bits(whole, tmp_path):
     said = []
     train(toy_recipe(steps=2), tmp_path)
     train(toy_recipe(), tmp_path, tell=said.append)
-    assert trained(tmp_path) == trained(out) and told(tmp_path) == told(out)
+    assert trained(tmp_path) == trained(out)
+    assert told(tmp_path) == told(out)
     assert said == ["resumed with steps: 2 -> 4", "resumed after step 2 of 4"]
 
 
 def test_global_generators_are_part_of_the_run(tmp_path):
     train(toy_recipe(steps=2), tmp_path)
     state = Checkpoints(tmp_path / "checkpoints").load_latest().state
-    assert state.rng and state.cursor == {"drawn": 4} and state.weight_version == 2
+    assert state.rng
+    assert state.cursor == {"drawn": 4}
+    assert state.weight_version == 2
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -125,11 +134,13 @@ def test_a_signal_finishes_the_step_and_saves(whole, tmp_path, number, code):
     handler = signal.getsignal(number)
     result = train(toy_recipe(), tmp_path, on_step=stop, tell=said.append)
     assert (result.exit_code, result.finished, result.steps) == (code, False, 3)
-    assert result.model is None and "after step 3" in said[-1]
+    assert result.model is None
+    assert "after step 3" in said[-1]
     assert signal.getsignal(number) is handler
     assert Checkpoints(tmp_path / "checkpoints").load_latest().state.step == 3
     again = train(toy_recipe(), tmp_path)
-    assert again.finished and trained(tmp_path) == trained(out)
+    assert again.finished
+    assert trained(tmp_path) == trained(out)
 
 
 def test_asked_twice_the_step_is_abandoned(whole, tmp_path, monkeypatch):
@@ -145,7 +156,8 @@ def test_asked_twice_the_step_is_abandoned(whole, tmp_path, monkeypatch):
     monkeypatch.setattr(Learner, "_apply", interrupted)
     said = []
     result = train(toy_recipe(), tmp_path, tell=said.append)
-    assert result.exit_code == 143 and "step 3 was abandoned" in said
+    assert result.exit_code == 143
+    assert "step 3 was abandoned" in said
     monkeypatch.undo()
     train(toy_recipe(), tmp_path)
     assert trained(tmp_path) == trained(out)
@@ -260,18 +272,23 @@ def test_a_dry_run_learns_nothing_and_says_what_a_run_takes():
     recipe = toy_recipe()
     before = (shipped("tiny/weak") / "model.safetensors").read_bytes()
     found = json.loads(json.dumps(dry_run(recipe)))
-    assert found["recipe"]["name"] == "toy" and found["tasks"] == 8
-    assert len(found["attempts"]) == 2 and found["attempts"][0]["turns"]
+    assert found["recipe"]["name"] == "toy"
+    assert found["tasks"] == 8
+    assert len(found["attempts"]) == 2
+    assert found["attempts"][0]["turns"]
     estimate = found["estimate"]
     assert 6 * 40 < estimate["tokens_per_step"] < 6 * 400
-    assert estimate["seconds_per_step"] > 0 and estimate["disk_gib"] > 0
+    assert estimate["seconds_per_step"] > 0
+    assert estimate["disk_gib"] > 0
     assert (shipped("tiny/weak") / "model.safetensors").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_shipped_recipes_fit(name):
     recipe = load_recipe(name, ["seed=5", "learner.lr=1e-5"])
-    assert recipe.name == name and recipe.seed == 5 and recipe.learner.lr == 1e-5
+    assert recipe.name == name
+    assert recipe.seed == 5
+    assert recipe.learner.lr == 1e-5
     assert recipe == load_recipe(name, ["seed=5", "learner.lr=0.00001"])
 
 
