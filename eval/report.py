@@ -134,7 +134,8 @@ def wilson(share: float, n: int, z: float = _Z95) -> tuple[float, float]:
 
 def mean(values: Sequence[float]) -> float:
     """Mean; 0 of nothing."""
-    return sum(values) / len(values) if values else 0.0
+    # Exact, so that the order in which attempts finished leaves no trace.
+    return math.fsum(values) / len(values) if values else 0.0
 
 
 def to_markdown(reports: Sequence[Report]) -> str:

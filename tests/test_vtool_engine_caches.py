@@ -126,6 +126,15 @@ def test_the_least_recently_used_goes_first_and_leaves_before_parents():
     assert cache.bytes <= cache.max_bytes
 
 
+def test_an_old_leaf_goes_before_its_parent():
+    cache = PrefixCache(100 * SIZE)
+    remember(cache, prompt(range(40), [40]))
+    leaf = prompt(range(70), [40, 70])
+    remember(cache, leaf)
+    remember(cache, prompt(range(300, 340), [40]))
+    assert known(cache, leaf) == 40
+
+
 @pytest.mark.parametrize("budget", [0, 5])
 def test_what_is_larger_than_the_budget_is_not_kept(budget):
     cache = PrefixCache(budget * SIZE)

@@ -13,6 +13,7 @@ from vtool.environment import Limits, ToolEnvironment
 from vtool.families.vlm import VLM
 from vtool.media import Image
 from vtool.pairs import load_renderer
+from vtool.programs.branch import branch
 from vtool.programs.solo import play
 from vtool.record import Sampling
 from vtool.scheduler import run_all
@@ -107,3 +108,25 @@ def test_a_learner_can_go_backward_after_the_engine_served(vlm):
     (features.embeds.square().sum() + sum(d.square().sum() for d in features.deepstack)).backward()
     assert any(p.grad is not None and p.grad.any() for p in vlm.vision.parameters())
     vlm.zero_grad()
+
+
+def test_branches_of_a_tree_draw_the_same_whatever_the_clock(vlm):
+    """Paths that end at different turns hold nobody up, and two runs are equal bit for bit."""
+
+    def grow():
+        engine, renderer = HFEngine(vlm), load_renderer(FOLDER)
+        cast = {"policy": Seat("policy", renderer, engine, Sampling(max_tokens=60))}
+        scene = draw(0)
+        prompt = (Image(scene.pixels), scene.question)
+        task = Task(id="0", prompt=prompt, reference=Answer((scene.answer,)))
+        env = ToolEnvironment(task, Toolbox([zoom]), Limits(max_turns=3))
+
+        async def go():
+            with engine.participants(1):
+                return await branch(env, cast, key=(7,), after=1, width=4)
+
+        return asyncio.run(asyncio.wait_for(go(), 60))
+
+    first, second = grow(), grow()
+    assert [c.ids().tolist() for c in first.contexts] == [c.ids().tolist() for c in second.contexts]
+    assert all(c.stop is not None for c in first.contexts[1:])

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from engine_talk import Talk, gap
-from tiny_vlm import shared
+from tiny_vlm import build, shared
 
 from vtool.engines.hf import HFEngine
 from vtool.engines.waiting import Ticket, WaitingRoom
@@ -218,19 +218,24 @@ def test_a_request_cancelled_while_it_waits_is_forgotten(slow_model):
     assert waves == [[(0, 0)]]
 
 
-def test_an_update_waits_for_the_wave_that_runs(slow_model):
-    vlm, started = slow_model
+def test_an_update_waits_for_the_wave_that_runs(monkeypatch):
+    vlm, started = build("qwen3_vl"), threading.Event()
+    old = {name: value.clone() for name, value in vlm.model.state_dict().items()}
+    new = {name: value + 1 for name, value in old.items()}
     engine = HFEngine(vlm)
     talk = Talk(vlm).say(1, 9)
+    monkeypatch.setattr(vlm, "head", slowly(vlm, 0.02, started), raising=False)
 
     async def play():
         task = asyncio.create_task(talk.ask(engine))
         await asyncio.to_thread(started.wait)
-        engine.update((), version=1)
+        engine.update(new.items(), version=1)
         return await task
 
     assert asyncio.run(play()).version == 0
     assert engine.version == 1
+    engine.update(old.items(), version=2)
+    assert gap(vlm, [talk]) < 1e-4
 
 
 def test_an_engine_outlives_its_event_loop(slow_model):

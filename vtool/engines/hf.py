@@ -142,6 +142,7 @@ class HFEngine:
         if self._room.synchronous and self._room.live == 0:
             self.drop_caches()
         with self._room.participants(count) as party:
+            party.on_leave = self._pump
             try:
                 yield party
             finally:
@@ -151,7 +152,6 @@ class HFEngine:
     def leave(self) -> None:
         """One participant will not ask again."""
         self._room.leave()
-        self._pump()
 
     # ----------------------------------------------------------------- weights
 

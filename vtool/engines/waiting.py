@@ -8,7 +8,7 @@ Otherwise a batch is whoever waits, first come first served.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -31,12 +31,16 @@ class Party:
 
     count: int
     """How many of them may still ask."""
+    on_leave: Callable[[], None] | None = None
+    """Called when one leaves: those who wait may not need to any longer."""
 
     def leave(self) -> bool:
         """One will not ask again; False if all had left already."""
         if self.count == 0:
             return False
         self.count -= 1
+        if self.on_leave is not None:
+            self.on_leave()
         return True
 
 
