@@ -34,9 +34,7 @@ from .sampler import Sampler
 SPEAKERS = (Author.POLICY, Author.TEACHER)
 
 
-def encode_context(
-    context: Context, renderer: Renderer, specs: Sequence[ToolSpec] = ()
-) -> Context:
+def encode_context(context: Context, renderer: Renderer, specs: Sequence[ToolSpec] = ()) -> Context:
     """A transcript as tokens of the policy that shall learn it; its turns become a teacher's.
 
     Segments that a fork shares with its parent stay shared: they are learnt from there.
@@ -75,7 +73,9 @@ def teacher_samples(
 def good_episodes(records: Iterable[TraceRecord], least: float | None) -> list[Episode]:
     """Episodes that ended by the policy's doing and, where asked, scored at least so much."""
     return [
-        r.episode for r in records if not r.episode.stop.ours and (least is None or _total(r) >= least)
+        r.episode
+        for r in records
+        if not r.episode.stop.ours and (least is None or _total(r) >= least)
     ]
 
 
