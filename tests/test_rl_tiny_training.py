@@ -270,4 +270,5 @@ def test_the_folder_is_plain(scribe: Scribe, vlm: VLM, tmp_path: Path):
         AutoTokenizer.from_pretrained(tmp_path).eos_token_id
         == plain.config.text_config.eos_token_id
     )
-    assert json.loads((tmp_path / "vtool.json").read_text())["family"] == "qwen3_vl"
+    told = json.loads((tmp_path / "vtool.json").read_text())
+    assert told == {"announce": False, "dialect": "hermes", "tools": ["zoom"]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from vtool.errors import FaultCode, ModelFault
 from vtool.geometry import Box
 from vtool.media import Image
@@ -59,5 +61,6 @@ def grow(low: float, high: float, limit: int) -> tuple[float, float]:
     """Stretch [low, high] about its centre to `MIN_SIDE`, inside [0, limit]."""
     if high - low >= MIN_SIDE:
         return low, high
-    start = min(max(0.0, (low + high) / 2 - MIN_SIDE / 2), float(limit - MIN_SIDE))
+    # On whole pixels, so that rounding outward adds no seventeenth one.
+    start = min(max(0, math.floor((low + high - MIN_SIDE) / 2)), limit - MIN_SIDE)
     return start, start + MIN_SIDE

@@ -38,6 +38,10 @@ class StoreError(VToolError, LookupError):
 class RecordError(VToolError, ValueError):
     """A record that contradicts itself: counts, order, authorship, digests."""
 
+    def __init__(self, message: str, code: FaultCode | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
 
 class TraceError(VToolError, ValueError):
     """A trace file that cannot be trusted."""

@@ -85,6 +85,8 @@ class Action:
     calls: tuple[ToolCall, ...] = ()
     answer: str | None = None
     faults: tuple[Fault, ...] = ()
+    ignored: int = 0
+    """Calls written inside a thinking block: not run, counted."""
 
 
 @dataclass(frozen=True, slots=True)

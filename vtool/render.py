@@ -47,6 +47,9 @@ class Renderer(Protocol):
     forbidden_ids: tuple[int, ...]
     """Ids that must never be sampled (vision placeholders)."""
 
+    refusal_room: int
+    """Tokens that the longest refusal of an observation takes."""
+
     def begin(
         self, messages: Sequence[Message], specs: Sequence[ToolSpec], store: Store
     ) -> tuple[Segment, ...]:

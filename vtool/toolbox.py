@@ -12,7 +12,7 @@ import inspect
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -131,6 +131,12 @@ class Toolbox:
             offers[name] = _Offer(offer.tool, spec, {v: k for k, v in renamed.items()})
         return self._with(offers)
 
+    def changed(self, change: Callable[[Tool], Tool]) -> Toolbox:
+        """The same offers with each tool changed (wrapped, controlled); results are not shared."""
+        other = self._with({n: replace(o, tool=change(o.tool)) for n, o in self._offers.items()})
+        other._cache = OrderedDict() if self._cache is not None else None
+        return other
+
     async def run(
         self,
         calls: Sequence[ToolCall],
@@ -165,11 +171,7 @@ class Toolbox:
         start = time.monotonic()
         binding: Binding | None = None
         try:
-            if index >= dialect.max_parallel:
-                raise ModelFault(
-                    FaultCode.TOO_MANY_CALLS,
-                    f"at most {dialect.max_parallel} calls a turn; this one was not run",
-                )
+            check_parallel(index, dialect.max_parallel)
             offer = self._offer(call)
             binding = bind(call, offer.tool, offer.names, store, dialect, shown)
             observation, cached = await self._observe(offer, binding, store, seed * 1009 + index)
@@ -255,6 +257,18 @@ class Toolbox:
         other = Toolbox((), seconds=self._seconds, forgiving=self._forgiving)
         other._offers, other._cache = offers, self._cache
         return other
+
+
+def check_parallel(index: int, most: int) -> None:
+    """A turn may hold so many calls; the rest are answered, not run.
+
+    Raises:
+        ModelFault: `too_many_calls`.
+    """
+    if index >= most:
+        raise ModelFault(
+            FaultCode.TOO_MANY_CALLS, f"at most {most} calls a turn; this one was not run"
+        )
 
 
 def refusal(fault: ModelFault, call: ToolCall | None = None, seconds: float = 0.0) -> Message:

@@ -195,6 +195,7 @@ def _read_action(a: Mapping[str, Any]) -> Action:
         tuple(_read_call(c) for c in a["calls"]),
         a["answer"],
         tuple(_read_fault(f) for f in a["faults"]),
+        a["ignored"],
     )
 
 

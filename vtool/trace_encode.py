@@ -118,6 +118,7 @@ def _action(a: Action) -> Json:
         "calls": [_call(c) for c in a.calls],
         "answer": a.answer,
         "faults": [_fault(f) for f in a.faults],
+        "ignored": a.ignored,
     }
 
 
@@ -175,6 +176,8 @@ def encode_score(s: Score) -> Json:
     def mark(m: object) -> Json:
         if isinstance(m, Unscored):
             return {"unscored": m.reason}
+        if m is None:  # the part does not apply to this task
+            return None
         return [float(v) for v in m] if isinstance(m, list | tuple) else float(m)  # type: ignore[arg-type]
 
     return {

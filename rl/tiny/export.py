@@ -14,9 +14,8 @@ from . import tokenizer as tokens
 from .expert import Scribe
 
 VTOOL = {
-    "family": "qwen3_vl",
+    "announce": False,
     "dialect": "hermes",
-    "announce_tools": False,
     "tools": ["zoom"],
 }
 

@@ -5,10 +5,10 @@ import json
 import threading
 
 import numpy as np
-from vtool.dialects.hermes import Hermes
 from vtool.rl.rewards.evidence import evidence_iou
 from vtool.vision_tools.zoom import zoom
 
+from vtool.dialects.hermes import Hermes
 from vtool.environment import ToolEnvironment
 from vtool.geometry import Box, Region
 from vtool.media import Image

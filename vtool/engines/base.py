@@ -102,6 +102,21 @@ class ChatEngine(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an engine can do beyond drawing tokens."""
+
+    pictures: bool
+    logprobs: bool
+    """Whether log-probs are the model's own; a scripted engine makes them up."""
+    top: bool
+    """Whether `Sampling.record_top` is honoured."""
+    synchronous: bool
+    """Whether batches are a function of seeds and turns, so that runs repeat bit for bit."""
+    updates: bool
+    """Whether it is a `WeightSink`."""
+
+
 class WeightSink(Protocol):
     """Something that can take new weights."""
 

@@ -73,12 +73,35 @@ class Block:
 class Family(Protocol):
     """The numpy half of a model family."""
 
-    name: str
-    spec: PixelSpec
-    image_token: str
-    video_token: str
-    vision_start: str
-    vision_end: str
+    @property
+    def name(self) -> str:
+        """Name in the registry of families."""
+        ...
+
+    @property
+    def spec(self) -> PixelSpec:
+        """Patch geometry and pixel bounds."""
+        ...
+
+    @property
+    def image_token(self) -> str:
+        """Placeholder of a picture."""
+        ...
+
+    @property
+    def video_token(self) -> str:
+        """Placeholder of a clip."""
+        ...
+
+    @property
+    def vision_start(self) -> str:
+        """Stands before placeholders."""
+        ...
+
+    @property
+    def vision_end(self) -> str:
+        """Stands after them."""
+        ...
 
     def shown_size(self, size: Size) -> Size:
         """Size at which a picture of ``size`` is shown.
@@ -94,4 +117,8 @@ class Family(Protocol):
 
     def positions(self, length: int, blocks: Sequence[Block]) -> NDArray[np.int64]:
         """M-RoPE positions of a whole sequence, shape (3, length)."""
+        ...
+
+    def with_spec(self, spec: PixelSpec) -> Family:
+        """The same family with another patch geometry or other pixel bounds."""
         ...

@@ -31,17 +31,16 @@ class TextCodec:
     """
 
     def __init__(self, tokenizer: Any, *, needs: Iterable[str] = ()) -> None:
-        body = json.loads(tokenizer.to_str())
+        make = require("tokenizers", "train").Tokenizer.from_str
+        body = json.loads(tokenizer.to_str()) | {"truncation": None, "padding": None}
         check_byte_level(body)
-        self.tokenizer = tokenizer
-        self._plain = require("tokenizers", "train").Tokenizer.from_str(
-            json.dumps(without_control(body))
-        )
+        self.tokenizer = make(json.dumps(body))
+        self._plain = make(json.dumps(without_control(body)))
         self._vocab: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
-        self._added = {t["id"]: t["content"] for t in body["added_tokens"]}
         self.control_ids = frozenset(t["id"] for t in body["added_tokens"] if is_control(t))
         """Ids that `encode` never produces."""
-        self._bytes = {i: self._piece(i, token) for token, i in self._vocab.items()}
+        added = {t["id"]: t["content"].encode() for t in body["added_tokens"]}
+        self._bytes = {i: piece(t) for t, i in self._vocab.items() if i not in added} | added
         for token in needs:
             self.token_id(token)
 
@@ -73,12 +72,13 @@ class TextCodec:
         return check_token(self._vocab, token)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of text that nobody trusts; never a control id."""
-        return self._plain.encode(text, add_special_tokens=False).ids
+        """Ids of text that nobody trusts; never a control id. Lone surrogates become "?"."""
+        clean = text.encode("utf-8", "replace").decode()
+        return list(self._plain.encode(clean, add_special_tokens=False).ids)
 
     def encode_template(self, text: str) -> list[int]:
         """Ids of text that we wrote; control tokens are recognised."""
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def pieces(self, ids: Sequence[int]) -> list[bytes]:
         """The bytes of each token; their concatenation is the bytes of the whole."""
@@ -91,12 +91,6 @@ class TextCodec:
     def decode(self, ids: Sequence[int]) -> str:
         """Text; bytes that are no UTF-8 become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
-
-    def _piece(self, number: int, token: str) -> bytes:
-        if number in self._added:
-            return self._added[number].encode()
-        table = _byte_of()
-        return bytes(table[c] for c in token)
 
 
 def is_control(token: dict[str, Any]) -> bool:
@@ -122,11 +116,14 @@ def check_byte_level(body: dict[str, Any]) -> None:
     """Every text must have ids, and ids exact bytes.
 
     Raises:
-        CheckpointError: The tokenizer is not byte-level.
+        CheckpointError: The tokenizer is not byte-level, or lacks bytes.
     """
     if "ByteLevel" not in json.dumps(body.get("decoder")):
         kind = (body.get("decoder") or {}).get("type")
         raise CheckpointError(f"a byte-level tokenizer is needed, but its decoder is {kind}")
+    missing = [b for c, b in _byte_of().items() if c not in body["model"]["vocab"]]
+    if missing:
+        raise CheckpointError(f"the tokenizer has no token for {len(missing)} of the 256 bytes")
 
 
 def without_control(body: dict[str, Any]) -> dict[str, Any]:
@@ -135,16 +132,40 @@ def without_control(body: dict[str, Any]) -> dict[str, Any]:
     They leave the added tokens; where they are in the model's vocabulary too, their entries get
     names that no text can spell, so that all other ids stay as they are.
     """
-    control = {t["content"]: t["id"] for t in body["added_tokens"] if is_control(t)}
-    model = dict(body["model"])
-    hidden = {f"\x00control {i}" if t in control else t: i for t, i in model["vocab"].items()}
-    merges = [m for m in model.get("merges", []) if _result(m) not in control]
-    added = [t for t in body["added_tokens"] if t["content"] not in control]
-    return {**body, "added_tokens": added, "model": {**model, "vocab": hidden, "merges": merges}}
+    control = {t["content"] for t in body["added_tokens"] if is_control(t)}
+    model = body["model"]
+    vocab = {f"\x00control {i}" if t in control else t: i for t, i in model["vocab"].items()}
+    merges = [m for m in model.get("merges", []) if control.isdisjoint(_spelt(m))]
+    unknown = model.get("unk_token")
+    return {
+        **body,
+        "added_tokens": [t for t in body["added_tokens"] if t["content"] not in control],
+        "post_processor": None,
+        "model": {
+            **model,
+            "vocab": vocab,
+            "merges": merges,
+            "unk_token": None if unknown in control else unknown,
+        },
+    }
 
 
-def _result(merge: Any) -> str:
-    return merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge)
+def _spelt(merge: str | list[str]) -> set[str]:
+    """The two parts of a merge and what they make."""
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return {left, right, left + right}
+
+
+def piece(token: str) -> bytes:
+    """Bytes of a token of the model's vocabulary.
+
+    Raises:
+        CheckpointError: It is not written in the byte alphabet.
+    """
+    table = _byte_of()
+    if not all(c in table for c in token):
+        raise CheckpointError(f"token {token!r} is not written in the byte-level alphabet")
+    return bytes(table[c] for c in token)
 
 
 @lru_cache(maxsize=1)

@@ -80,7 +80,7 @@ def random_config(
     if name not in makers:
         raise UnknownName("model family", name, makers)
     heads = heads or (4 if name == "qwen3_vl" else hidden // head_dim)
-    text = {
+    text: dict[str, Any] = {
         "vocab_size": vocab_size,
         "hidden_size": hidden,
         "intermediate_size": intermediate,
@@ -92,7 +92,7 @@ def random_config(
         "bos_token_id": None,
         "eos_token_id": eos_id,
     }
-    vision = {
+    vision: dict[str, Any] = {
         "depth": vision_layers,
         "hidden_size": vision_hidden,
         "num_heads": vision_heads,
@@ -104,7 +104,7 @@ def random_config(
         "initializer_range": initializer_range,
     }
     ids = dict(control_ids or zip(CONTROL_IDS, range(vocab_size - 4, vocab_size), strict=True))
-    top = {"tie_word_embeddings": tie, "eos_token_id": eos_id, "pad_token_id": pad_id, **ids}
+    top = {"tie_word_embeddings": tie, **ids}
     rope = {"rope_type": "default", "rope_theta": theta}
     if name == "qwen3_vl":
         text |= {"head_dim": head_dim, "rope_parameters": rope | _sections3(head_dim)}
@@ -119,7 +119,9 @@ def random_config(
             "fullatt_block_indexes": list(full_attention),
             "tokens_per_second": 2,
         }
-    return makers[name](text, vision, top)
+    config = makers[name](text, vision, top)
+    config.eos_token_id, config.pad_token_id = eos_id, pad_id
+    return config
 
 
 def _sections3(head_dim: int) -> dict[str, Any]:

@@ -1,123 +1,150 @@
 """A faster walk through the library's vision towers, on their own weights.
 
-The library embeds patches with a Conv3d over two equal frames and attends picture by picture.
-Here a still picture is embedded by one matrix (the two temporal kernels summed), and pictures of
-one grid attend in one batched call. Weights, names and gradients are the library's; outputs
-agree to rounding and are held there by tests.
+The library embeds patches with a Conv3d over two frames and attends span by span. Here patches
+are embedded by one matrix (the kernels summed where the frames are equal), and spans of one
+length attend in one batched call. Weights, names and gradients are the library's; outputs agree
+to rounding, and tests hold them there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Grid = tuple[int, int, int]
+from vtool.families.spans import Frame, Plan, Rows, Spans, plan
 
 
-def can_batch(visual: nn.Module, grids: list[Grid]) -> bool:
-    """Whether `forward_equal` may replace the tower's own forward.
-
-    It may for a tower without windows, still pictures of one grid, and when no layer is to be
-    recomputed in the backward pass (the library's own layers know how to do that).
-    """
-    windowed = hasattr(visual, "fullatt_block_indexes")
-    recompute = bool(getattr(visual, "gradient_checkpointing", False)) and visual.training
-    return not windowed and not recompute and len(set(grids)) == 1 and grids[0][0] == 1
-
-
-def forward_equal(
-    visual: nn.Module, slices: Tensor, grid: Grid, pictures: int
+def walk(
+    visual: nn.Module, values: Tensor, frames: Sequence[Frame]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Features of pictures that share a grid.
+    """Features of frames.
 
     Args:
-        visual: The library's Qwen3-VL vision model.
-        slices: Normalised patches, one temporal slice, (pictures * h * w, 3 * patch * patch).
-        grid: (1, h, w) in patches.
-        pictures: How many.
+        visual: The library's Qwen2.5-VL or Qwen3-VL vision model.
+        values: Normalised patches (N, 3 * patch * patch) of doubled frames, or
+            (N, 3 * temporal * patch * patch).
+        frames: (h, w) of each frame in patches, in the order of their patches.
 
     Returns:
         Merged features (T, H) and one (T, H) tensor per deepstack layer.
     """
-    x = embed_patches(visual.patch_embed.proj, slices) + _grid_embedding(visual, grid, pictures)
-    rotation = _rotation(visual, grid, pictures)
-    deep = []
+    steps = plan(tuple(frames), visual.spatial_merge_size, _window(visual))
+    x = embed_patches(visual.patch_embed.proj, values)
+    if hasattr(visual, "pos_embed"):
+        x = x + _grid_embedding(visual, frames)
+    x = _take(x, steps.patches)
+    rotation = [_take(t, steps.patches) for t in _rotation(visual, frames)]
+    deep: list[Tensor] = []
     for number, block in enumerate(visual.blocks):
-        x = x + _attend(block.attn, block.norm1(x), rotation, pictures)
+        spans = _spans_of(visual, number, steps)
+        x = x + _attend(block.attn, block.norm1(x), rotation, spans)
         x = x + block.mlp(block.norm2(x))
-        if number in visual.deepstack_visual_indexes:
-            merger = visual.deepstack_merger_list[len(deep)]
-            deep.append(merger(x))
-    return visual.merger(x), tuple(deep)
+        if number in getattr(visual, "deepstack_visual_indexes", ()):
+            deep.append(_take(visual.deepstack_merger_list[len(deep)](x), steps.back))
+    return _take(visual.merger(x), steps.back), tuple(deep)
 
 
-def embed_patches(proj: nn.Conv3d, slices: Tensor) -> Tensor:
-    """Patch embedding of still pictures: the kernels of equal frames are summed."""
-    weight = proj.weight.sum(dim=2).flatten(1)
-    return F.linear(slices.to(weight.dtype), weight, proj.bias)
+def embed_patches(proj: nn.Conv3d, values: Tensor) -> Tensor:
+    """Patch embedding; where both frames are equal, their kernels are summed first."""
+    weight = proj.weight
+    if values.shape[1] != weight[0].numel():
+        weight = weight.sum(dim=2)
+    return F.linear(values.to(weight.dtype), weight.flatten(1), proj.bias)
 
 
-def _attend(attn: nn.Module, x: Tensor, rotation: tuple[Tensor, Tensor], pictures: int) -> Tensor:
-    shape = (pictures, len(x) // pictures, 3, attn.num_heads, -1)
-    q, k, v = attn.qkv(x).view(shape).permute(2, 0, 3, 1, 4).unbind(0)
-    cos, sin = rotation
-    out = F.scaled_dot_product_attention(
-        _rotate(q, cos, sin), _rotate(k, cos, sin), v, scale=attn.scaling
-    )
-    return attn.proj(out.transpose(1, 2).reshape(len(x), -1))
+def _window(visual: nn.Module) -> int:
+    if not hasattr(visual, "fullatt_block_indexes"):
+        return 0
+    return int(visual.window_size // visual.spatial_merge_size // visual.patch_size)
+
+
+def _spans_of(visual: nn.Module, layer: int, steps: Plan) -> Spans:
+    if steps.windows is None or layer in visual.fullatt_block_indexes:
+        return steps.full
+    return steps.windows
+
+
+def _attend(attn: nn.Module, x: Tensor, rotation: Sequence[Tensor], spans: Spans) -> Tensor:
+    q, k, v = attn.qkv(x).view(len(x), 3, attn.num_heads, -1).unbind(1)
+    q, k = (_rotate(t, *rotation) for t in (q, k))
+    q, k, v = (_take(t, spans.order) for t in (q, k, v))
+    parts, at = [], 0
+    for count, length in spans.groups:
+        end = at + count * length
+        shape = (count, length, attn.num_heads, -1)
+        group = [t[at:end].view(shape).transpose(1, 2) for t in (q, k, v)]
+        out = F.scaled_dot_product_attention(group[0], group[1], group[2], scale=attn.scaling)
+        parts.append(out.transpose(1, 2).reshape(end - at, -1))
+        at = end
+    return attn.proj(_take(parts[0] if len(parts) == 1 else torch.cat(parts), spans.inverse))
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    wide = x.float()
-    left, right = wide.chunk(2, dim=-1)
-    return (wide * cos + torch.cat((-right, left), dim=-1) * sin).to(x.dtype)
+    left, right = x.float().chunk(2, dim=-1)
+    turned = torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
+    return turned.to(x.dtype)
 
 
-def _rotation(visual: nn.Module, grid: Grid, pictures: int) -> tuple[Tensor, Tensor]:
+def _rotation(visual: nn.Module, frames: Sequence[Frame]) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of half a head's angles, (N, 1, head_dim / 2)."""
     frequencies = visual.rotary_pos_emb.inv_freq.float()
-    rows, columns = _order(grid[1], grid[2], visual.spatial_merge_size)
-    places = torch.stack((rows, columns), dim=1).to(frequencies.device).float()
-    angles = (places[:, :, None] * frequencies).flatten(1)
-    angles = torch.cat((angles, angles), dim=-1)
-    return angles.cos(), angles.sin()
+    angles = {}
+    for frame in dict.fromkeys(frames):
+        places = torch.from_numpy(_places(frame, visual.spatial_merge_size))
+        places = places.to(frequencies.device).float()
+        angles[frame] = (places[:, :, None] * frequencies).flatten(1)[:, None]
+    every = _each(angles, frames)
+    return every.cos(), every.sin()
 
 
-def _grid_embedding(visual: nn.Module, grid: Grid, pictures: int) -> Tensor:
-    """The square table of learned positions, read bilinearly at the grid's places."""
+def _grid_embedding(visual: nn.Module, frames: Sequence[Frame]) -> Tensor:
+    """The square table of learned positions, read bilinearly at the patches' places."""
     table = visual.pos_embed.weight
     side = int(len(table) ** 0.5)
-    indices, weights = _bilinear(grid[1], grid[2], visual.spatial_merge_size, side)
-    taken = F.embedding(indices.to(table.device), table)
-    values = (taken * weights.to(table.device)[..., None]).sum(1)
-    return values.to(table.dtype).repeat(pictures, 1)
+    values = {}
+    for frame in dict.fromkeys(frames):
+        taps, weights = _bilinear(frame, visual.spatial_merge_size, side)
+        taken = F.embedding(torch.from_numpy(taps).to(table.device), table)
+        scale = torch.from_numpy(weights).to(table.device)[..., None]
+        values[frame] = (taken * scale).sum(1).to(table.dtype)
+    return _each(values, frames)
+
+
+def _each(values: Mapping[Frame, Tensor], frames: Sequence[Frame]) -> Tensor:
+    if len(values) == 1:
+        (one,) = values.values()
+        return one.repeat(len(frames), *[1] * (one.dim() - 1))
+    return torch.cat([values[frame] for frame in frames])
+
+
+def _take(x: Tensor, rows: Rows | None) -> Tensor:
+    return x if rows is None else x[torch.from_numpy(rows).to(x.device)]
 
 
 @lru_cache(maxsize=256)
-def _order(height: int, width: int, merge: int) -> tuple[Tensor, Tensor]:
-    """Rows and columns of patches in the order in which merge blocks lay them out."""
+def _places(frame: Frame, merge: int) -> Rows:
+    """Row and column of each patch, (N, 2), merge block after merge block."""
+    height, width = frame
     shape = (height // merge, merge, width // merge, merge)
-    rows = torch.arange(height)[:, None].expand(height, width).reshape(shape)
-    columns = torch.arange(width)[None].expand(height, width).reshape(shape)
-    return rows.transpose(1, 2).flatten(), columns.transpose(1, 2).flatten()
+    grid = np.indices(frame).reshape(2, *shape).transpose(1, 3, 2, 4, 0)
+    return np.ascontiguousarray(grid.reshape(-1, 2))
 
 
 @lru_cache(maxsize=256)
-def _bilinear(height: int, width: int, merge: int, side: int) -> tuple[Tensor, Tensor]:
-    """Four taps and weights a patch, corners aligned."""
-    rows, columns = _order(height, width, merge)
-    row_taps, row_weights = _taps(rows, height, side)
-    column_taps, column_weights = _taps(columns, width, side)
-    indices = row_taps[:, :, None] * side + column_taps[:, None, :]
-    weights = row_weights[:, :, None] * column_weights[:, None, :]
-    return indices.flatten(1), weights.flatten(1)
-
-
-def _taps(index: Tensor, size: int, side: int) -> tuple[Tensor, Tensor]:
-    place = index.float() * (side - 1) / max(size - 1, 1)
-    low = place.floor()
+def _bilinear(frame: Frame, merge: int, side: int) -> tuple[Rows, NDArray[np.float32]]:
+    """Four taps of the table and their weights a patch; corners are aligned."""
+    scale = np.array([(side - 1) / max(n - 1, 1) for n in frame])
+    place = (_places(frame, merge) * scale).astype(np.float32)
+    low = np.floor(place)
     part = place - low
-    taps = torch.stack((low, low + 1), dim=1).long().clamp(max=side - 1)
-    return taps, torch.stack((1 - part, part), dim=1)
+    taps = np.stack((low, np.minimum(low + 1, side - 1)), axis=-1).astype(np.int64)
+    weights = np.stack((1 - part, part), axis=-1)
+    index = taps[:, 0, :, None] * side + taps[:, 1, None, :]
+    weight = weights[:, 0, :, None] * weights[:, 1, None, :]
+    return index.reshape(-1, 4), weight.reshape(-1, 4)

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from vtool.errors import CheckpointError, EngineError, RecordError
+from vtool.errors import CheckpointError, EngineError
 from vtool.families import QwenVL, family_of_type
 from vtool.families.base import Patches, PixelSpec
+from vtool.families.encoding import VisionBatch, check_rows, encode_pictures
 from vtool.families.folder import check_folder, family_from, family_of_folder, processor_json
-from vtool.families.pixels import normalise, normalise_slice
-from vtool.families.tower import can_batch, forward_equal
+
+__all__ = ["VLM", "VisionBatch"]
 
 CLASSES = {
     "qwen25_vl": transformers.Qwen2_5_VLForConditionalGeneration,
@@ -31,29 +32,7 @@ CLASSES = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class VisionBatch:
-    """Features of some pictures, each encoded once."""
-
-    embeds: Tensor
-    """(T, H): what stands in for placeholder tokens."""
-    deepstack: tuple[Tensor, ...]
-    """One (T, H) tensor per early language layer that takes one; empty for qwen25_vl."""
-    offsets: tuple[int, ...]
-    """Rows of picture i are ``offsets[i]`` up to ``offsets[i + 1]``."""
-
-    def rows(self, pictures: Sequence[int]) -> Tensor:
-        """Row numbers of these pictures, in that order; a picture may come several times."""
-        parts = [torch.arange(self.offsets[i], self.offsets[i + 1]) for i in pictures]
-        return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.long)
-
-    def detach(self) -> VisionBatch:
-        """The same features, cut from the graph."""
-        deep = tuple(d.detach() for d in self.deepstack)
-        return VisionBatch(self.embeds.detach(), deep, self.offsets)
-
-
-class VLM(nn.Module):
+class VLM(nn.Module):  # type: ignore[misc]
     """A vision-language model of a known family.
 
     Args:
@@ -64,6 +43,7 @@ class VLM(nn.Module):
     def __init__(self, model: Any, family: QwenVL) -> None:
         super().__init__()
         self.model = model
+        self.train(model.training)
         self.family = family
         config = model.config
         self.image_token_id = int(config.image_token_id)
@@ -99,15 +79,18 @@ class VLM(nn.Module):
         """
         path = check_folder(folder)
         family = family_of_folder(path)
-        model, report = CLASSES[family.name].from_pretrained(
-            path,
-            dtype=dtype,
-            attn_implementation=attention,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        try:
+            model, report = CLASSES[family.name].from_pretrained(
+                path,
+                dtype=dtype,
+                attn_implementation=attention,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        except (OSError, RuntimeError, ValueError, SafetensorError) as err:
+            raise CheckpointError(f"{path} cannot be loaded: {err}") from err
         check_complete(path, report)
         return cls(model.to(device).eval(), family)
 
@@ -133,7 +116,9 @@ class VLM(nn.Module):
         family = family_of_type(config.model_type)
         family = family.with_spec(spec) if spec else family_from(family, config.to_dict(), {})
         config._attn_implementation = attention
-        model = CLASSES[family.name](config).to(device=device, dtype=dtype)
+        model = CLASSES[family.name](config).to(device)
+        for parameter in model.parameters():  # buffers stay: rotary frequencies need float32
+            parameter.data = parameter.data.to(dtype)
         return cls(model.eval(), family)
 
     def save(self, folder: Path | str) -> None:
@@ -191,29 +176,11 @@ class VLM(nn.Module):
         Raises:
             RecordError: A picture's rows do not match its grid, or its patches another family's.
         """
-        spec = self.family.spec
-        for number, picture in enumerate(patches):
-            check_patches(number, picture, spec)
-        counts = [picture.tokens(spec.merge) for picture in patches]
-        offsets = (0, *torch.tensor(counts, dtype=torch.long).cumsum(0).tolist())
-        if not patches:
-            width = self.model.config.text_config.hidden_size
-            return VisionBatch(
-                torch.zeros(0, width, dtype=self.dtype, device=self.device), (), (0,)
-            )
-        grids = [picture.grid for picture in patches]
-        raw = torch.cat([_tensor(picture) for picture in patches]).to(self.device)
-        if can_batch(self.vision, grids):
-            slices = normalise_slice(raw, spec)
-            embeds, deep = forward_equal(self.vision, slices, grids[0], len(grids))
-        else:
-            values = normalise(raw, spec)
-            embeds, deep = self._encode_any(values, torch.tensor(grids, device=self.device))
-        return VisionBatch(embeds, deep, offsets)
-
-    def _encode_any(self, values: Tensor, grids: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        out = self.vision(values.to(self.dtype), grid_thw=grids, return_dict=True)
-        return out.pooler_output, tuple(getattr(out, "deepstack_features", None) or ())
+        if patches:
+            return encode_pictures(self.vision, patches, self.family.spec)
+        width = int(self.model.config.text_config.hidden_size)
+        nothing = torch.zeros(0, width, dtype=self.dtype, device=self.device)
+        return VisionBatch(nothing, (), (0,))
 
     def hidden(
         self,
@@ -318,47 +285,3 @@ def check_complete(path: Path, report: Any) -> None:
         if keys:
             more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
             raise CheckpointError(f"{path}: {kind.replace('_', ' ')}: {', '.join(keys[:5])}{more}")
-
-
-def check_patches(number: int, picture: Patches, spec: PixelSpec) -> None:
-    """Refuse patches that contradict themselves or the family.
-
-    Raises:
-        RecordError: They do.
-    """
-    t, h, w = picture.grid
-    want = (t * h * w, 3 * spec.patch * spec.patch)
-    if picture.data.shape != want:
-        raise RecordError(
-            f"picture {number}: grid {picture.grid} needs patches of shape {want}, "
-            f"not {picture.data.shape}"
-        )
-    if h % spec.merge or w % spec.merge:
-        raise RecordError(
-            f"picture {number}: grid {picture.grid} does not divide into blocks of {spec.merge}"
-        )
-
-
-def check_rows(visual_mask: Tensor, vision: VisionBatch | None, rows: Tensor | None) -> Tensor:
-    """Refuse placeholders without features and features without placeholders.
-
-    Raises:
-        RecordError: Counts differ, or a row does not exist.
-    """
-    total = 0 if vision is None else len(vision.embeds)
-    if rows is None:
-        rows = torch.arange(total)
-    wanted = int(visual_mask.sum())
-    if wanted != len(rows):
-        raise RecordError(
-            f"{wanted} placeholder tokens but {len(rows)} feature rows: the pictures passed are "
-            "not those that the ids show"
-        )
-    if len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < total):
-        raise RecordError(f"feature rows run from 0 to {total - 1}, but {int(rows.max())} is asked")
-    return rows
-
-
-def _tensor(picture: Patches) -> Tensor:
-    data = picture.data
-    return torch.from_numpy(data if data.flags.writeable else data.copy())

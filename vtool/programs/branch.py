@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 from vtool.environment import Environment
 from vtool.errors import ForkRefused
 from vtool.message import Action, Author, Message, Role, Text
 from vtool.programs.solo import Player, play
 from vtool.record import Context, Episode, Fork, StopReason
+from vtool.scheduler import Barrier
 from vtool.seat import Seat
 
 
@@ -57,17 +60,24 @@ async def branch(
         # Opened before any goes on, so that context numbers are a function of the key alone.
         path.context = episode.open(seat, edge=at, store=other.store)
         paths.append(path)
-    await asyncio.gather(*(_to_the_end(p) for p in paths))
+    engine = seats[seat].engine
+    barrier = engine if isinstance(engine, Barrier) else None
+    with barrier.participants(width - 1) if barrier else nullcontext() as more:
+        await asyncio.gather(*(_to_the_end(p, more if i else None) for i, p in enumerate(paths)))
     return episode
 
 
-async def _to_the_end(path: Player) -> None:
+async def _to_the_end(path: Player, party: Any = None) -> None:
+    """Play a path out; `party` is told, since nobody must wait for a path that has ended."""
     try:
         while await path.turn():
             pass
     except Exception as err:  # one path's failure is masked; its siblings go on
         path.end(StopReason.FAILED)
         path.episode.error = f"{type(err).__name__}: {err}"
+    finally:
+        if party is not None:
+            party.leave()
 
 
 async def rerun(

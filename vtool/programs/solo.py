@@ -20,7 +20,6 @@ from vtool.record import (
     Context,
     Edge,
     Episode,
-    Finish,
     Fold,
     Fork,
     Sampling,
@@ -36,9 +35,6 @@ Handler = Callable[[ToolCall, int, Context, Episode], Awaitable[Message]]
 
 Watcher = Callable[[Episode, Context], None]
 """Told after every change of the record; for live views."""
-
-_REFUSAL_ROOM = 64
-"""Tokens kept free for the refusal of an observation that does not fit."""
 
 
 async def play(
@@ -129,7 +125,8 @@ class Player:
             return await self._chat(self.seat.engine)
         sampling = self.seat.sampling
         while True:
-            room = self.env.limits.max_tokens - len(context)
+            # Room is kept for the refusal of an observation that does not fit.
+            room = self._room() - self.seat.renderer.refusal_room
             if room < 1:
                 self.end(StopReason.MAX_TOKENS)
                 return None
@@ -154,7 +151,7 @@ class Player:
         if reply.stop is not None:
             self._close(reply)
             return False
-        if context.has_tokens and self._cut_at_limit():
+        if context.has_tokens and self._room() < self.seat.renderer.refusal_room:
             self.end(StopReason.MAX_TOKENS)
             return False
         self._write_reply(reply)
@@ -165,14 +162,14 @@ class Player:
         context = self.context
         if context is None or not self._child():
             self.episode.stop = stop
-            self.episode.answer = context.answer if context else None
+            self.episode.answer = context.answer if context is not None else None
         if context is not None:
             context.stop = stop
             self._tell()
 
     def _child(self) -> bool:
         """Whether this path began with a spawn."""
-        edge = self.context.edge if self.context else None
+        edge = self.context.edge if self.context is not None else None
         while isinstance(edge, Fold | Fork):
             edge = self.episode.contexts[edge.parent].edge
         return isinstance(edge, Spawn)
@@ -238,7 +235,7 @@ class Player:
             turn = context.turn
             self._append(Segment(author=Author.TOOL, turn=turn, messages=reply.messages))
             return
-        room = self.env.limits.max_tokens - len(context)
+        room = self._room()
         for segment in self.seat.renderer.extend(context, reply.messages, room=room):
             self._append(segment)
 
@@ -255,12 +252,8 @@ class Player:
             self._append(last)
         self.end(reply.stop or StopReason.FAILED)
 
-    def _cut_at_limit(self) -> bool:
-        """Whether the turn was cut because the context is full (not by its own token limit)."""
-        context = self._here()
-        last = context.segments[-1]
-        full = len(context) + _REFUSAL_ROOM > self.env.limits.max_tokens
-        return last.finish is Finish.LENGTH and full
+    def _room(self) -> int:
+        return self.env.limits.max_tokens - len(self._here())
 
     def _append(self, segment: Segment) -> None:
         self._here().append(segment)

@@ -113,7 +113,7 @@ def make(
     with tasks.open("w", encoding="utf-8") as lines:
         for number, scene in enumerate(scenes):
             image = f"images/{number:06d}.{suffix}"
-            options = {"quality": 92} if suffix == "jpg" else {"compress_level": 1}
+            options: dict[str, Any] = {"quality": 92} if suffix == "jpg" else {"compress_level": 1}
             Image.fromarray(scene.pixels).save(out / image, **options)
             lines.write(json.dumps(record(scene, number, image, split)) + "\n")
     return tasks

@@ -55,7 +55,7 @@ def divide(photos: Sequence[Pixels], split: Split | str) -> list[Pixels]:
     A quarter of the distinct photographs, at least one, is held out, chosen by content and not by
     name or order.
     """
-    distinct = {hashlib.sha256(np.ascontiguousarray(p)).hexdigest(): p for p in photos}
+    distinct = {hashlib.sha256(p.tobytes()).hexdigest(): p for p in photos}
     ordered = [distinct[key] for key in sorted(distinct)]
     if len(ordered) < 2:
         raise ValueError(f"expected at least two different photographs, got {len(ordered)}")

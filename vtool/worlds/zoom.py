@@ -182,7 +182,7 @@ def _background(
 ) -> tuple[Pixels, str]:
     if len(photos):
         photo = photos[int(rng.integers(len(photos)))]
-        return crop_background(photo, size, rng), hashlib.sha256(photo).hexdigest()[:16]
+        return crop_background(photo, size, rng), hashlib.sha256(photo.tobytes()).hexdigest()[:16]
     while True:
         color = light_color(rng)
         if split_of(digest(color)) is split:

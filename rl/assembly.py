@@ -1,0 +1,137 @@
+"""From a recipe's names to the things it names: model, tools, judges, tasks."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vtool.data import TaskFile, load_tasks
+from vtool.environment import ToolEnvironment
+from vtool.errors import DataError, RecipeError, UnknownName
+from vtool.reward import combines, parts
+from vtool.shipped import shipped
+from vtool.task import Task
+from vtool.toolbox import Toolbox
+from vtool.worlds.dataset import make as make_zoom
+from vtool.worlds.photos import write_bundled_photos
+
+from . import durable
+from . import rewards as _rewards  # noqa: F401  (registers our parts)
+from .collect import Judges
+from .recipe import DataSpec, Recipe
+
+WORLDS = {"zoom": make_zoom}
+
+BUNDLED = "bundled"
+"""As `photos` of a world: the photographs that come inside scikit-image."""
+
+
+def model_folder(name: str) -> Path:
+    """A local checkpoint folder, or a shipped one such as ``tiny/weak``."""
+    return Path(name) if Path(name).is_dir() else shipped(name)
+
+
+def make_judges(recipe: Recipe) -> Judges:
+    """Reward parts and combine by name.
+
+    Raises:
+        UnknownName: Names the nearest.
+        RecipeError: Options that the combine does not have.
+    """
+    import vtool.combine  # noqa: F401  (registers ours)
+
+    spec = recipe.reward
+    try:
+        combine = combines.get(spec.combine)(**spec.options)
+    except TypeError as err:
+        raise RecipeError(f"combine {spec.combine!r}: {err}") from err
+    return Judges(
+        tuple(parts.get(name) for name in spec.parts),
+        combine,
+        recipe.estimator,
+        recipe.estimator_options,
+    )
+
+
+def open_tasks(spec: DataSpec, out: Path) -> TaskFile:
+    """The tasks of a recipe; a world is written to disk first and then read like yours.
+
+    Raises:
+        DataError: No task is left.
+        UnknownName: No such world.
+    """
+    path = Path(spec.path) if spec.path else write_world(spec, out / "data")
+    tasks = load_tasks(path / "tasks.jsonl" if path.is_dir() else path)
+    if spec.only:
+        tasks = tasks.where(
+            lambda row: all((row.tags or {}).get(k) == v for k, v in spec.only.items())
+        )
+    if spec.ids:
+        wanted = set(read_ids(Path(spec.ids)))
+        tasks = tasks.where(lambda row: row.id in wanted)
+    if not len(tasks):
+        raise DataError(f"{path}: no task has the tags {dict(spec.only)} and an id of {spec.ids}")
+    return tasks
+
+
+def read_ids(path: Path) -> list[str]:
+    """Task ids, one a line.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except OSError as err:
+        raise DataError(f"cannot read task ids from {path}: {err.strerror}") from err
+
+
+def write_world(spec: DataSpec, folder: Path) -> Path:
+    """Write a world's files once; a folder that is there already is used as it is.
+
+    Raises:
+        UnknownName: No such world.
+        RecipeError: Options that the world does not have.
+    """
+    if spec.world not in WORLDS:
+        raise UnknownName("world", spec.world, WORLDS)
+    if folder.is_dir():
+        return folder
+    # A run that is killed here must not train on half a world when it is resumed.
+    staging = folder.with_name(folder.name + ".incomplete")
+    durable.discard(staging)
+    try:
+        WORLDS[spec.world](staging, **_world_options(spec, folder.parent))
+    except (TypeError, ValueError, FileNotFoundError) as err:
+        raise RecipeError(f"data.options: {err}") from err
+    staging.rename(folder)
+    return folder
+
+
+def _world_options(spec: DataSpec, out: Path) -> dict[str, Any]:
+    options: dict[str, Any] = {"seed": 0, **spec.options}
+    if options.get("photos") == BUNDLED:
+        write_bundled_photos(out / "photos")
+        options["photos"] = out / "photos"
+    return options
+
+
+def make_env(recipe: Recipe, toolbox: Toolbox) -> Any:
+    """Makes environments of this recipe: task and attempt's seed to environment."""
+
+    def make(task: Task, seed: int) -> ToolEnvironment:
+        return ToolEnvironment(task, toolbox, recipe.limits, seed)
+
+    return make
+
+
+def seed_everything(seed: int, threads: int) -> None:
+    """Global generators and threads; what vtool draws is keyed and needs none of them."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)

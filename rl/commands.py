@@ -1,0 +1,86 @@
+"""Commands of this wing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vtool.commands.output import AsJson, print_json
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a .yaml of yours.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the run; runs/NAME by default.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Load everything, play two attempts, learn nothing.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on from the last checkpoint of the folder.")
+    ] = True,
+    force: Annotated[
+        list[str] | None,
+        typer.Option("--force", help="A key of the recipe that may differ when resuming."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Train a policy: by reinforcement, from a teacher's episodes, or both in stages.
+
+    A run that was stopped goes on where its last checkpoint stands.
+    """
+    from .recipe import load_recipe
+
+    chosen = load_recipe(recipe, overrides or [])
+    if dry_run:
+        from .dry_run import dry_run as try_out
+
+        _print_dry_run(try_out(chosen), json)
+        return
+    folder = out or Path("runs") / chosen.name
+    raise typer.Exit(_train(chosen, folder, resume=resume, force=force or [], json=json))
+
+
+def _train(recipe, folder: Path, *, resume: bool, force: list[str], json: bool) -> int:  # type: ignore[no-untyped-def]
+    from rich.console import Console
+
+    from .live_table import LiveTable
+    from .train import train as run
+
+    console = Console(stderr=json)
+    with LiveTable(console, None if recipe.stages else recipe.steps) as table:
+        result = run(
+            recipe, folder, resume=resume, force=force, on_step=table.update, tell=table.say
+        )
+    if json:
+        print_json(
+            {
+                "out": str(result.out),
+                "model": str(result.model) if result.model else None,
+                "steps": result.steps,
+                "finished": result.finished,
+                "seconds": round(result.seconds, 1),
+                "metrics": dict(result.metrics),
+            }
+        )
+    elif result.finished:
+        console.print(f"done: {result.model or result.out}", markup=False, soft_wrap=True)
+    else:
+        console.print(
+            f"saved after step {result.steps}; the same command goes on from there", markup=False
+        )
+    return result.exit_code
+
+
+def _print_dry_run(found: dict[str, object], json: bool) -> None:
+    if json:
+        print_json(found)
+        return
+    import yaml
+
+    typer.echo(yaml.safe_dump(found, sort_keys=False, allow_unicode=True, width=100))

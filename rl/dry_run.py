@@ -1,0 +1,152 @@
+"""`--dry-run`: everything a run needs, once and small, and what the whole of it would take."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vtool.config import to_plain
+from vtool.reward import Unscored
+
+from .batch import Sample, make_sample
+from .collect import Collected
+from .recipe import Recipe
+from .trainer import Trainer
+
+FEW, MANY = 2, 16
+"""Attempts that are timed."""
+
+OPTIMIZER_FLOATS = 2
+"""AdamW keeps two numbers for each parameter."""
+
+
+def dry_run(recipe: Recipe) -> dict[str, Any]:
+    """Resolve a recipe, load its model and tasks, play two attempts, learn nothing.
+
+    Args:
+        recipe: Of kind `rl`; nothing of it is written to disk.
+
+    Returns:
+        The resolved recipe, the count of tasks, the model's size, the two attempts, and
+        estimates for the whole run: tokens and seconds a step, hours, memory and disk. Seconds
+        are extrapolated from a few attempts: good to a factor of about two.
+    """
+    small = dataclasses.replace(recipe, group_size=MANY, prompts=1, refill=0, stages=())
+    with tempfile.TemporaryDirectory(prefix="vtool-dry-run-") as folder:
+        trainer = Trainer(small, Path(folder))
+        shown, _ = _play(trainer, FEW)  # the first forward pass is slow: not timed
+        few, many = _play(trainer, FEW), _play(trainer, MANY)
+        samples = _samples(trainer, many[0])
+        return {
+            "recipe": to_plain(recipe),
+            "tasks": len(trainer.tasks),
+            "model": _size(trainer),
+            "attempts": _attempts(shown),
+            "estimate": _estimate(
+                recipe,
+                trainer,
+                tokens=sum(len(s) for s in samples) / max(1, len(samples)),
+                played=(few[1], many[1]),
+                trained=(
+                    _time_backward(trainer, samples[:FEW]),
+                    _time_backward(trainer, samples),
+                ),
+            ),
+        }
+
+
+def _play(trainer: Trainer, attempts: int) -> tuple[Collected, float]:
+    trainer.collector = dataclasses.replace(trainer.collector, group_size=attempts)
+    began = time.monotonic()
+    return asyncio.run(trainer.play(0)), time.monotonic() - began
+
+
+def _samples(trainer: Trainer, collected: Collected) -> list[Sample]:
+    contexts = [c for _, e, _ in collected.episodes() for c in e.contexts if c.has_tokens]
+    return [make_sample(c, trainer.renderer, trainer.vlm.family) for c in contexts]
+
+
+def _time_backward(trainer: Trainer, samples: list[Sample]) -> float:
+    began = time.monotonic()
+    for batch in trainer.learner.batches(samples):
+        logp, _ = trainer.learner.model(batch)
+        logp.sum().backward()
+    trainer.learner.optimizer.zero_grad(set_to_none=True)
+    return time.monotonic() - began
+
+
+def _size(trainer: Trainer) -> dict[str, Any]:
+    parameters = list(trainer.vlm.model.parameters())
+    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    return {
+        "folder": str(trainer.folder),
+        "family": trainer.vlm.family.name,
+        "parameters": sum(p.numel() for p in parameters),
+        "trainable": trainable,
+        "dtype": str(trainer.vlm.dtype).removeprefix("torch."),
+    }
+
+
+def _attempts(collected: Collected) -> list[dict[str, Any]]:
+    return [
+        {
+            "task": task.id,
+            "stop": str(episode.stop),
+            "answer": episode.answer,
+            "error": episode.error,
+            "turns": [a.text for a in episode.actions()],
+            "tokens": len(episode.final) if episode.contexts else 0,
+            "reward": None if isinstance(score.total, Unscored) else score.total,
+        }
+        for task, episode, score in collected.episodes()
+    ]
+
+
+def _estimate(
+    recipe: Recipe,
+    trainer: Trainer,
+    *,
+    tokens: float,
+    played: tuple[float, float],
+    trained: tuple[float, float],
+) -> dict[str, float]:
+    attempts = recipe.prompts * recipe.group_size
+    learning = line(trained, attempts) * recipe.learner.inner_epochs
+    seconds = line(played, attempts) + learning
+    parameters = list(trainer.vlm.model.parameters())
+    weights = sum(p.numel() * p.element_size() for p in parameters)
+    learnt = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
+    copies = 2 if recipe.reference else 1
+    state = weights * copies + learnt * (1 + OPTIMIZER_FLOATS)
+    saved = weights + learnt * OPTIMIZER_FLOATS
+    return {
+        "tokens_per_step": round(tokens * attempts),
+        "seconds_per_step": round(seconds, 2),
+        "hours": round(seconds * recipe.steps / 3600, 3),
+        "weights_and_optimizer_gib": round(state / 2**30, 4),
+        "memory_so_far_gib": round(_peak() / 2**30, 3),
+        "disk_gib": round((saved * (recipe.keep + 1) + weights) / 2**30, 4),
+    }
+
+
+def line(times: tuple[float, float], attempts: int) -> float:
+    """Seconds for so many attempts, on the line through what `FEW` and `MANY` of them took."""
+    few, many = times
+    each = max(0.0, many - few) / (MANY - FEW)
+    return many + each * (attempts - MANY)
+
+
+def _peak() -> float:
+    """Most memory that this process has held, in bytes; on an accelerator, there."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return float(torch.cuda.max_memory_allocated())
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(most) * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,67 @@
+"""Estimates of KL(policy || reference) from the log-probs of the policy's own tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+LOG_RATIO_LIMIT = 20.0
+"""Bound of a log-ratio before `exp`: e^20 = 4.9e8 is past every clip and still far from the
+float32 limit, so that one broken token cannot turn a step into inf."""
+KL_LIMIT = 10.0
+"""Largest k3 of one token; a token beyond it says that something is broken, not how far."""
+
+
+def k1(logp: Tensor, ref_logp: Tensor) -> Tensor:
+    """Log-ratio: unbiased, of large variance, may be negative.
+
+    For reports. As a loss its expected gradient is 0: use `k2` or `k3_plus` there.
+
+    Args:
+        logp: (N,) of the policy.
+        ref_logp: (N,) of the reference.
+    """
+    return logp - ref_logp
+
+
+def k2(logp: Tensor, ref_logp: Tensor) -> Tensor:
+    """Half the squared log-ratio: biased value, right gradient.
+
+    Args:
+        logp: (N,) of the policy.
+        ref_logp: (N,) of the reference.
+    """
+    return 0.5 * (logp - ref_logp).square()
+
+
+def k3(logp: Tensor, ref_logp: Tensor) -> Tensor:
+    """e^d - d - 1 with d = ref - policy: unbiased, never negative, gradient biased.
+
+    Args:
+        logp: (N,) of the policy.
+        ref_logp: (N,) of the reference.
+    """
+    d = (ref_logp - logp).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+    return (torch.expm1(d) - d).clamp(max=KL_LIMIT)
+
+
+def k3_plus(logp: Tensor, ref_logp: Tensor) -> Tensor:
+    """Value of `k3` with the gradient of `k2`, straight through.
+
+    Args:
+        logp: (N,) of the policy.
+        ref_logp: (N,) of the reference.
+    """
+    path = k2(logp, ref_logp)
+    return path - path.detach() + k3(logp, ref_logp).detach()
+
+
+KL_ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "k1": k1,
+    "k2": k2,
+    "k3": k3,
+    "k3+": k3_plus,
+}
+"""f(logp, ref_logp) -> (N,). Source: Schulman, "Approximating KL divergence" (2020)."""

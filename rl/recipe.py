@@ -1,0 +1,159 @@
+"""Recipes: what a training run is, as frozen data. Everything is named, nothing is code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vtool.config import build, override, read_yaml
+from vtool.environment import Limits
+from vtool.errors import RecipeError, nearest
+from vtool.record import Sampling
+
+from .alarms import AlarmSettings
+from .learner import LearnerSettings
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Where tasks come from: a file of yours, or a world that is written to disk first.
+
+    Args:
+        path: Task file (jsonl) or a folder that holds `tasks.jsonl`.
+        world: Name of a world; used where there is no path.
+        options: Counts and settings of the world, see `vtool data make --help`.
+        only: Keep tasks whose tags hold these values.
+        ids: File with one task id a line: keep only these (what a `sample` stage writes).
+    """
+
+    path: str | None = None
+    world: str = "zoom"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    only: Mapping[str, Any] = field(default_factory=dict)
+    ids: str | None = None
+
+
+@dataclass(frozen=True)
+class RewardSpec:
+    """How episodes are scored.
+
+    Args:
+        parts: Registered reward parts.
+        combine: Registered combine.
+        options: Of the combine.
+    """
+
+    parts: tuple[str, ...] = ("format", "answer", "evidence_iou", "economy")
+    combine: str = "hierarchy"
+    options: Mapping[str, Any] = field(
+        default_factory=lambda: {"process": {"evidence_iou": 1.0, "economy": 1.0}}
+    )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run.
+
+    Args:
+        name: What it is called.
+        kind: ``rl``; ``imitate`` (supervised, from a trace); ``sample`` (play, keep the good
+            episodes as a trace and the ids of tasks that were neither always nor never solved);
+            ``tiny`` (the shipped policy, from nothing).
+        model: Shipped checkpoint such as ``tiny/weak``, or a local folder.
+        data: Tasks.
+        trace: For ``imitate``: episodes to learn from.
+        trace_least: For ``imitate`` and ``sample``: leave out episodes that scored less; None
+            takes all.
+        tools: Registered tools on offer.
+        group_size: Attempts a task.
+        prompts: Tasks a step.
+        steps: Optimisation steps.
+        estimator: Advantage kernel.
+        estimator_options: Of the kernel.
+        refill: Draw further tasks for groups without any credit, up to so many times the
+            prompts of a step; 0 for never (DAPO's dynamic sampling).
+        reward: Scoring.
+        sampling: How attempts are drawn.
+        limits: Bounds of an episode.
+        learner: Optimisation.
+        reference: Keep the first weights as reference for a KL term.
+        max_failed: Share of failed episodes beyond which the run stops.
+        checkpoint_every: Steps between checkpoints.
+        keep: Checkpoints kept.
+        trace_every: Steps between groups written to the trace; 0 for none.
+        tensorboard: Whether to write TensorBoard events beside the metrics file.
+        alarms: When to raise an alarm.
+        stop_on: Names of alarms that end the run: nan, format_collapse, entropy_collapse,
+            tools_unused, dead_groups, mismatch.
+        seed: Of everything.
+        minutes: For ``tiny``: shrinks every part of it; None takes the full 15.
+        threads: Of torch; 1 is fastest for tiny models.
+        stages: Recipes to run one after the other, each with what the one before it made
+            (weights, trace, task ids); keys that a stage leaves out are taken from this recipe.
+    """
+
+    name: str = "run"
+    kind: str = "rl"
+    model: str = "tiny/weak"
+    data: DataSpec = field(default_factory=DataSpec)
+    trace: str | None = None
+    trace_least: float | None = None
+    tools: tuple[str, ...] = ("zoom",)
+    group_size: int = 8
+    prompts: int = 16
+    steps: int = 60
+    estimator: str = "grpo"
+    estimator_options: Mapping[str, Any] = field(default_factory=dict)
+    refill: int = 0
+    reward: RewardSpec = field(default_factory=RewardSpec)
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=80))
+    limits: Limits = field(default_factory=lambda: Limits(max_turns=4, max_tokens=1024))
+    learner: LearnerSettings = field(default_factory=LearnerSettings)
+    reference: bool = False
+    max_failed: float = 0.5
+    checkpoint_every: int = 10
+    keep: int = 2
+    trace_every: int = 20
+    tensorboard: bool = True
+    alarms: AlarmSettings = field(default_factory=AlarmSettings)
+    stop_on: tuple[str, ...] = ()
+    seed: int = 0
+    minutes: float | None = None
+    threads: int = 1
+    stages: tuple[Mapping[str, Any], ...] = ()
+
+
+def load_recipe(name: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Recipe:
+    """A recipe by name (ours) or by path (yours), with `key=value` overrides.
+
+    Raises:
+        RecipeError: No such recipe (the nearest is named), or keys that do not fit.
+    """
+    return build(Recipe, override(read_yaml(recipe_path(name)), overrides), f"recipe {name}")
+
+
+def recipe_path(name: str | Path) -> Path:
+    """Where a recipe lies.
+
+    Raises:
+        RecipeError: No such file and no shipped recipe of that name.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    ours = RECIPES / f"{name}.yaml"
+    if ours.is_file():
+        return ours
+    known = recipe_names()
+    raise RecipeError(
+        f"no recipe {str(name)!r}{nearest(str(name), known)}; shipped: {', '.join(known)}"
+    )
+
+
+def recipe_names() -> list[str]:
+    """Shipped recipes."""
+    return sorted(p.stem for p in RECIPES.glob("*.yaml"))

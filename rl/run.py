@@ -1,0 +1,273 @@
+"""One run in its folder: step, tell, save; begin where the last checkpoint stands."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from vtool.config import to_plain
+from vtool.engines.weights import load_weights
+from vtool.errors import CheckpointError, RecipeError, VToolError
+from vtool.families.vlm import VLM
+from vtool.trace import TraceWriter
+
+from . import durable, rng
+from .alarms import Alarms
+from .checkpoint import Checkpoints, Loaded
+from .collect import Collected
+from .export import export_checkpoint
+from .interrupts import Interrupts
+from .learner import Learner, LearnerStopped
+from .metrics_log import MetricsLog
+from .optimizer_state import optimizer_tensors, restore_optimizer
+from .recipe import Recipe
+from .resume import check_resume
+from .sampler import Sampler
+from .train_state import TrainState
+from .trainer import Trainer
+from .warmstart import Imitator
+
+OnStep = Callable[[int, Mapping[str, Any]], None]
+Tell = Callable[[str], None]
+
+
+class RunStopped(VToolError, RuntimeError):
+    """An alarm ended the run; the last good weights are saved."""
+
+
+class Session(Protocol):
+    """What learns: from its own episodes (`Trainer`) or from a teacher's (`Imitator`)."""
+
+    recipe: Recipe
+    folder: Path
+    vlm: VLM
+    learner: Learner
+    sampler: Sampler
+
+    @property
+    def data_file(self) -> Path:
+        """What the examples are read from."""
+        ...
+
+    async def step(self) -> tuple[dict[str, float], Collected | None]:
+        """Learn once."""
+        ...
+
+    def publish(self) -> None:
+        """Hand the weights to whoever draws from them."""
+        ...
+
+
+SESSIONS: dict[str, Callable[[Recipe, Path, Path | None], Session]] = {
+    "rl": Trainer,
+    "imitate": Imitator,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """How a run ended.
+
+    Args:
+        out: Its folder.
+        model: The trained checkpoint; None where there is none (yet).
+        steps: Steps done.
+        metrics: Of the last step that was done now; empty if there was none.
+        seconds: Time spent now.
+        finished: Whether all that the recipe asks for is done.
+        exit_code: 0, or 130 (ctrl-C) or 143 (SIGTERM): saved, to be resumed.
+    """
+
+    out: Path
+    model: Path | None
+    steps: int
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    finished: bool = True
+    exit_code: int = 0
+
+
+class Run:
+    """One run in its folder.
+
+    Args:
+        recipe: Without stages.
+        out: Folder; locked by the caller.
+        model: Folder of the first weights instead of the recipe's.
+        on_step: Told each step.
+        tell: Told sentences.
+        hook: Called during saves.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        *,
+        model: Path | None = None,
+        on_step: OnStep | None = None,
+        tell: Tell | None = None,
+        hook: Callable[[str], None] | None = None,
+    ) -> None:
+        self.recipe, self.out, self.model = recipe, out, model
+        self.on_step = on_step or silent
+        self.tell = tell or silent
+        self.checkpoints = Checkpoints(out / "checkpoints", recipe.keep, hook)
+        self.alarms = Alarms(recipe.alarms)
+        self.metrics: dict[str, Any] = {}
+        self.session: Session
+        self.plain: dict[str, Any]
+        self._saved = -1
+
+    def begin(self, *, resume: bool, force: Sequence[str]) -> None:
+        """Build what learns, and put it where the last checkpoint stands."""
+        loaded = self.checkpoints.load_latest()
+        if loaded is not None and not resume:
+            raise CheckpointError(
+                f"{self.out} holds a run already (step {loaded.state.step}): resume it, or use "
+                "another folder"
+            )
+        self.session = SESSIONS[self.recipe.kind](self.recipe, self.out, self.model)
+        self.plain = plain_recipe(self.session)
+        if loaded is not None:
+            for difference in check_resume(loaded.state.recipe, self.plain, force):
+                self.tell(f"resumed with {difference}")
+            self._restore(loaded)
+        durable.replace_json(self.out / "recipe.json", self.plain)
+
+    def go(self, interrupts: Interrupts) -> TrainResult:
+        """Step until the recipe's steps are done or somebody asks to stop."""
+        began = time.monotonic()
+        learner = self.session.learner
+        with MetricsLog(self.out, self.recipe.tensorboard) as log:
+            log.resume(learner.done)
+            try:
+                while learner.done < self.recipe.steps and interrupts.caught is None:
+                    self._step(log)
+            except KeyboardInterrupt:
+                # Asked twice: weights may be half changed, so nothing is saved.
+                self.tell(f"step {learner.done + 1} was abandoned")
+            except LearnerStopped:
+                self.save()
+                raise
+            else:
+                self.save()
+        done = learner.done >= self.recipe.steps
+        if interrupts.caught is not None:
+            self.tell(f"stopped by {interrupts.caught.name} after step {learner.done}")
+        return TrainResult(
+            out=self.out,
+            model=self._finish() if done else None,
+            steps=learner.done,
+            metrics=self.metrics,
+            seconds=time.monotonic() - began,
+            finished=done,
+            exit_code=0 if done else interrupts.exit_code,
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint of the weights as they are, unless it is there."""
+        step = self.session.learner.done
+        if step == self._saved:
+            return
+        self.checkpoints.save(self.state(), write_model=self.write_model)
+        self._saved = step
+
+    def write_model(self, folder: Path) -> None:
+        """Weights in plain Hugging Face layout, with tokenizer and syntax."""
+        export_checkpoint(self.session.vlm, self.session.folder, folder)
+
+    def state(self) -> TrainState:
+        """All but the weights."""
+        learner = self.session.learner
+        tensors, layout = optimizer_tensors(learner.raw_optimizer, learner.names)
+        return TrainState(
+            step=learner.done,
+            tensors=tensors,
+            optimizer=layout,
+            rng=rng.capture(),
+            cursor={"drawn": self.session.sampler.cursor},
+            adaptive={"alarms": self.alarms.state(), "skipped": learner.skipped},
+            recipe=self.plain,
+            weight_version=learner.done,
+        )
+
+    def _step(self, log: MetricsLog) -> None:
+        metrics, collected = asyncio.run(self.session.step())
+        number = self.session.learner.done
+        self.metrics = metrics
+        log.write(number, metrics)
+        self.on_step(number, metrics)
+        if collected is not None and self._traced(number):
+            write_groups(self.out / "trace" / f"step-{number:06d}", collected, number)
+        self._watch(number, metrics)
+        if number % self.recipe.checkpoint_every == 0:
+            self.save()
+
+    def _traced(self, number: int) -> bool:
+        every = self.recipe.trace_every
+        return bool(every) and (number in (1, self.recipe.steps) or number % every == 0)
+
+    def _watch(self, number: int, metrics: Mapping[str, Any]) -> None:
+        for alarm in self.alarms.check(number, metrics):
+            self.tell(f"alarm {alarm.name}: {alarm.message}")
+            if alarm.fatal or alarm.name in self.recipe.stop_on:
+                if not alarm.fatal:
+                    self.save()
+                raise RunStopped(f"alarm {alarm.name}: {alarm.message}")
+
+    def _restore(self, loaded: Loaded) -> None:
+        for said in loaded.skipped:
+            self.tell(f"{said}; using {loaded.path.name} instead")
+        state, session = loaded.state, self.session
+        saved = VLM.load(loaded.model)
+        load_weights(session.vlm.model, saved.model.state_dict().items())
+        learner = session.learner
+        restore_optimizer(learner.raw_optimizer, learner.names, state.tensors, state.optimizer)
+        learner.done, learner.skipped = state.step, int(state.adaptive["skipped"])
+        session.sampler.cursor = int(state.cursor["drawn"])
+        self.alarms.restore(state.adaptive["alarms"])
+        session.publish()
+        self._saved = state.step
+        # Last: building and loading may have drawn from the global generators.
+        rng.restore(state.rng)
+        self.tell(f"resumed after step {state.step} of {self.recipe.steps}")
+
+    def _finish(self) -> Path:
+        final, staging = self.out / "model", self.out / "model.incomplete"
+        durable.discard(staging)
+        self.write_model(staging)
+        durable.sync_tree(staging)
+        durable.discard(final)
+        staging.rename(final)
+        return final
+
+
+def plain_recipe(session: Session) -> dict[str, Any]:
+    """A recipe as plain values, with the digest of the data that it really reads."""
+    plain = to_plain(session.recipe)
+    if not isinstance(plain, dict):
+        raise RecipeError("a recipe must be a dataclass")
+    return {**plain, "data_digest": durable.sha256(session.data_file)}
+
+
+def write_groups(folder: Path, collected: Collected, step: int) -> None:
+    """Write a step's episodes and scores as a trace; one of the same step is replaced."""
+    durable.discard(folder)
+    with TraceWriter(folder) as writer:
+        for attempt, (task, episode, score) in enumerate(collected.episodes()):
+            meta = {
+                "attempt": attempt % max(1, len(collected.groups[0].episodes)),
+                "tags": dict(task.tags),
+                "reference": to_plain(task.reference),
+                "step": step,
+            }
+            writer.write(episode, score, meta)
+
+
+def silent(*_: object) -> None:
+    """Tell nobody."""

@@ -1,0 +1,104 @@
+"""Recipes of several stages: each begins with what the ones before it made.
+
+Imitate, then reinforce; sample, keep the best, imitate them; go on with the tasks that are
+neither too easy nor too hard: each is a list of stages, not a script. A stage that is done is
+not done again, one that was stopped is resumed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vtool.config import build, to_plain
+from vtool.errors import RecipeError
+
+from .recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Artefacts:
+    """What stages hand on; each has the newest of each kind.
+
+    Args:
+        model: Checkpoint folder.
+        trace: Episodes.
+        ids: File with the ids of the tasks to go on with.
+    """
+
+    model: Path | None = None
+    trace: Path | None = None
+    ids: Path | None = None
+
+    def found(self, out: Path) -> Artefacts:
+        """With those that a finished stage left in its folder."""
+        model, trace, ids = out / "model", out / "kept", out / "ids.txt"
+        return Artefacts(
+            model if model.is_dir() else self.model,
+            trace if trace.is_dir() else self.trace,
+            ids if ids.is_file() else self.ids,
+        )
+
+
+def stage_recipe(recipe: Recipe, number: int, have: Artefacts) -> Recipe:
+    """The recipe of one stage, filled up from the whole and from what there is.
+
+    Raises:
+        RecipeError: The stage's keys do not fit.
+    """
+    stage = recipe.stages[number]
+    whole = to_plain(dataclasses.replace(recipe, stages=()))
+    body = merged(whole if isinstance(whole, dict) else {}, stage)
+    if "trace" not in stage and have.trace is not None:
+        body["trace"] = str(have.trace)
+    if have.ids is not None and "ids" not in dict(stage.get("data") or {}):
+        body["data"] = {**body["data"], "ids": str(have.ids)}
+    made = build(Recipe, body, f"recipe {recipe.name}, stage {number + 1}")
+    if made.stages:
+        raise RecipeError(f"recipe {recipe.name}, stage {number + 1}: a stage has no stages")
+    return made
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of `new` over those of `old`, key by key where both hold mappings."""
+    out = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+        # Options belong to the thing that they are options of, so they are replaced whole.
+        replace = not both or key.endswith("options")
+        out[key] = value if replace else merged(out[key], value)
+    return out
+
+
+def stage_folder(out: Path, recipe: Recipe, number: int) -> Path:
+    """Where a stage's files go."""
+    stage = recipe.stages[number]
+    return out / f"{number + 1:02d}-{stage.get('name') or stage.get('kind') or recipe.kind}"
+
+
+def train_stages(
+    recipe: Recipe,
+    out: Path,
+    run: Callable[[Recipe, Path, Path | None], Any],
+) -> Any:
+    """Run all stages.
+
+    Args:
+        recipe: With stages.
+        out: Folder; each stage gets one inside it.
+        run: Trains a recipe in a folder from the weights of another one (None: the recipe's).
+
+    Returns:
+        What `run` gave for the last stage, or for the one that was stopped.
+    """
+    have, result = Artefacts(), None
+    for number in range(len(recipe.stages)):
+        folder = stage_folder(out, recipe, number)
+        result = run(stage_recipe(recipe, number, have), folder, have.model)
+        if result.exit_code or not result.finished:
+            return result
+        have = have.found(folder)
+    return result

@@ -1,0 +1,106 @@
+"""Reports: worked intervals, what is counted and what is kept out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from vtool.eval.attempt import Attempt
+from vtool.eval.report import summarise, to_markdown, wilson
+
+from vtool.record import StopReason
+
+
+def attempt(task: str, correct: float, **changes) -> Attempt:
+    base = Attempt(
+        task_id=task,
+        attempt=0,
+        tags={},
+        correct=correct,
+        stop=StopReason.ANSWERED,
+        calls=1,
+        valid_calls=1,
+        turns=2,
+        tokens=100,
+        iou=None,
+        looked=False,
+    )
+    return dataclasses.replace(base, **changes)
+
+
+@pytest.mark.parametrize(
+    ("share", "n", "low", "high"),
+    [
+        # Worked by hand with z = 1.96: Newcombe 1998, table I, method 3, cases 81/263 and 15/148.
+        (81 / 263, 263, 0.2553, 0.3662),
+        (15 / 148, 148, 0.0624, 0.1605),
+        (0 / 20, 20, 0.0, 0.1611),
+        (1 / 29, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_intervals_of_the_literature(share, n, low, high):
+    got = wilson(share, n)
+    assert got == (pytest.approx(low, abs=6e-5), pytest.approx(high, abs=6e-5))
+
+
+@given(st.integers(0, 400), st.integers(1, 400))
+def test_wilson_holds_its_share(successes, n):
+    share = min(1.0, successes / n)
+    low, high = wilson(share, n)
+    assert 0 <= low <= share + 1e-12
+    assert share - 1e-12 <= high <= 1
+    assert wilson(1 - share, n) == (pytest.approx(1 - high), pytest.approx(1 - low))
+
+
+def test_no_task_says_nothing():
+    assert wilson(0.0, 0) == (0.0, 1.0)
+    report = summarise([])
+    assert (report.total.n, report.total.accuracy) == (0, 0.0)
+
+
+def test_tasks_weigh_alike_however_often_they_were_tried():
+    rows = [attempt("a", 1.0), attempt("b", 1.0), attempt("b", 0.0, attempt=1)]
+    report = summarise(rows)
+    assert report.total.accuracy == 0.75
+    assert (report.total.n, report.total.attempts, report.k) == (2, 3, 2)
+    assert report.total.best_of_k == 1.0
+
+
+def test_what_broke_is_counted_apart():
+    rows = [
+        attempt("a", 1.0),
+        attempt("b", 0.0, stop=StopReason.FAILED, error="EngineError: gone", calls=0),
+    ]
+    report = summarise(rows)
+    assert (report.total.n, report.total.accuracy, report.broken) == (1, 1.0, 1)
+    assert report.errors == {"EngineError: gone": 1}
+    assert report.stops == {"answered": 1, "failed": 1}
+    assert "1 attempts broke" in to_markdown([report])
+
+
+def test_rates_and_overlap():
+    rows = [
+        attempt("a", 1.0, calls=2, valid_calls=1, iou=0.5, looked=True),
+        attempt("b", 0.0, calls=0, valid_calls=0),
+    ]
+    total = summarise(rows).total
+    assert (total.tool_rate, total.valid_call_rate, total.iou) == (0.5, 0.5, 0.5)
+    assert summarise([attempt("a", 1.0, calls=0, valid_calls=0)]).total.valid_call_rate is None
+
+
+def test_tags_that_are_kinds_get_a_table_and_identifiers_do_not():
+    rows = [
+        attempt(str(i), float(i % 2), tags={"kind": "ab"[i % 2], "layout": str(i), "one": 1})
+        for i in range(20)
+    ]
+    report = summarise(rows)
+    assert set(report.by_tag) == {"kind"}
+    assert report.by_tag["kind"]["b"].accuracy == 1.0
+    assert report.by_tag["kind"]["a"].n == 10
+
+
+def test_markdown_escapes_what_would_break_the_table():
+    rows = [attempt(str(i), 1.0, tags={"kind": "x|y" if i else "z"}) for i in range(2)]
+    assert "x\\|y" in to_markdown([summarise(rows, name="n")])

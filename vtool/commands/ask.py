@@ -1,0 +1,94 @@
+"""`vtool ask`: one question about pictures of one's own, answered step by step.
+
+Plays one episode through the loop that training and evaluation use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vtool.commands.narrate import Narrator
+from vtool.commands.output import AsJson, print_json
+from vtool.errors import DataError
+
+Words = Annotated[list[str], typer.Argument(metavar="IMAGE... QUESTION", show_default=False)]
+Model = Annotated[str, typer.Option("--model", help="A folder, tiny/clean, or owner/name.")]
+
+
+def ask(
+    words: Words,
+    model: Model = "tiny/clean",
+    tools: Annotated[str, typer.Option(help="Tools on offer, by name, with commas.")] = "zoom",
+    out: Annotated[Path, typer.Option(help="Where trace and pictures go.")] = Path("runs/ask"),
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    max_turns: Annotated[int, typer.Option(min=1, help="Turns before it must have answered.")] = 6,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of the whole context.")] = 4096,
+    json: AsJson = False,
+) -> None:
+    """Ask about one or more pictures; every step is printed and kept.
+
+    The default policy is tiny and knows one world: coloured discs with digits. Any other
+    checkpoint of the Qwen2.5-VL and Qwen3-VL families does for real pictures.
+    """
+    if len(words) < 2:
+        raise DataError("expected at least one picture and then the question, got one word")
+    settings = {"temperature": temperature, "seed": seed}
+    limits = {"max_turns": max_turns, "max_tokens": max_tokens}
+    names = [t.strip() for t in tools.split(",") if t.strip()]
+    narrator = Narrator(quiet=json)
+    episode = asyncio.run(_play(words, model, names, settings, limits, narrator))
+    kept = _keep(out, episode)
+    if json:
+        print_json({**narrator.steps(), "kept": str(kept)})
+    else:
+        typer.echo(f"\nkept in {kept}; `vtool view {kept}` lays it out")
+    if episode.stop.ours:
+        typer.echo(f"vtool: something broke: {episode.error}", err=True)
+    if episode.answer is None:
+        raise typer.Exit(1)
+
+
+async def _play(
+    words: list[str],
+    model: str,
+    tools: list[str],
+    settings: dict[str, Any],
+    limits: dict[str, int],
+    narrator: Narrator,
+) -> Any:
+    from vtool.environment import Limits, ToolEnvironment
+    from vtool.loading import load_policy
+    from vtool.media import Image
+    from vtool.programs.solo import play
+    from vtool.record import Sampling
+    from vtool.task import Answer, Task
+    from vtool.toolbox import Toolbox
+
+    pictures = [Image.open(p) for p in words[:-1]]
+    task = Task(id="ask", prompt=(*pictures, words[-1]), reference=Answer(()))
+    toolbox = Toolbox(tools, forgiving=True)
+    policy = load_policy(model)
+    env = ToolEnvironment(task, toolbox, Limits(**limits, seconds=3600.0), seed=settings["seed"])
+    seat = policy.seat(Sampling(temperature=settings["temperature"]))
+    seats = {"policy": seat}
+    return await play(env, seats, key=(settings["seed"],), watch=narrator.watch)
+
+
+def _keep(out: Path, episode: Any) -> Path:
+    """Write trace and pictures into a folder that is not there yet."""
+    from vtool.trace import TraceRecord, write_trace
+
+    folder, number = out, 1
+    while folder.exists():
+        number += 1
+        folder = out.with_name(f"{out.name}-{number}")
+    write_trace(folder / "trace", [TraceRecord(episode)])
+    (folder / "pictures").mkdir()
+    for entry in episode.contexts[-1].store.images() if episode.contexts else ():
+        (folder / "pictures" / f"{entry.handle}.png").write_bytes(entry.value.encode("PNG"))
+    return folder

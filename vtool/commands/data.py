@@ -1,0 +1,79 @@
+"""`vtool data`: make a world's files, check a file of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vtool.commands.output import AsJson, print_json, print_table
+from vtool.errors import DataError, UnknownName
+
+app = typer.Typer(help="Make task files, or check them.", no_args_is_help=True)
+
+WORLDS = ("zoom",)
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="A .jsonl file of tasks.")],
+    root: Annotated[Path | None, typer.Option(help="Folder of its pictures.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Check a task file: ids, pictures, boxes, references, control tokens.
+
+    Ends with code 2 if something is wrong; warnings alone are no fault.
+    """
+    from vtool.data_check import check_data
+
+    report = check_data(path, root=root)
+    if json:
+        print_json({"ok": report.ok, **asdict(report)})
+    else:
+        rows = [(f.line, f.id, f.level, f.code, f.message) for f in report.findings]
+        if rows:
+            print_table(("line", "id", "", "code", "what is wrong"), rows)
+        typer.echo(f"{path}: {report.rows} rows, {'fine' if report.ok else 'not fit for use'}")
+    if not report.ok:
+        raise typer.Exit(2)
+
+
+@app.command()
+def make(
+    world: Annotated[str, typer.Argument(help="Which world: zoom.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; it must hold no task file.")],
+    seed: Annotated[int, typer.Option(help="Of the pictures.")] = 0,
+    none: Annotated[int, typer.Option(help="Questions that the first look answers.")] = 0,
+    one: Annotated[int, typer.Option(help="Questions that need one zoom.")] = 100,
+    two: Annotated[int, typer.Option(help="Questions that need a zoom into a crop.")] = 0,
+    split: Annotated[str, typer.Option(help="train or held_out.")] = "train",
+    photos: Annotated[Path | None, typer.Option(help="Folder of photographs to draw on.")] = None,
+    sizes: Annotated[str, typer.Option(help="fixed or varied.")] = "fixed",
+    suffix: Annotated[str, typer.Option(help="png or jpg.")] = "png",
+    json: AsJson = False,
+) -> None:
+    """Write a world as files: pictures and a task file such as users bring."""
+    if world not in WORLDS:
+        raise UnknownName("world", world, WORLDS)
+    from vtool.worlds.dataset import make as make_zoom
+
+    try:
+        tasks = make_zoom(
+            out,
+            seed=seed,
+            none=none,
+            one=one,
+            two=two,
+            split=split,
+            photos=photos,
+            sizes=sizes,
+            suffix=suffix,
+        )
+    except (FileExistsError, ValueError) as err:
+        raise DataError(str(err)) from err
+    if json:
+        print_json({"tasks": str(tasks), "rows": none + one + two})
+    else:
+        typer.echo(f"{none + one + two} questions in {tasks}")

@@ -1,0 +1,255 @@
+"""Rows of users' task files, as written: read, checked and resolved, no picture decoded.
+
+See `vtool.data` for the form of a row. Every error names file, line, what was expected and what
+came.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vtool.errors import DataError
+from vtool.message import Json
+
+PLACEHOLDER = "<image>"
+MAX_LINE = 10_000_000
+_ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant"}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Place(_Strict):
+    image: int = 0
+    bbox: Annotated[list[float], Field(min_length=4, max_length=4)]
+
+
+class _Said(BaseModel):
+    """One message: ours, or ShareGPT's."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    role: str | None = None
+    content: str | list[dict[str, Any]] | None = None
+
+
+class _Line(BaseModel):
+    """One row as written. Keys that are not ours are kept out silently: users' files have them."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+    id: str | int | None = None
+    images: list[str] | None = None
+    image: str | None = None
+    messages: list[_Said] | None = None
+    conversations: list[dict[str, Any]] | None = None
+    answer: str | list[str] | None = None
+    evidence: list[_Place] = []
+    tags: dict[str, Any] = {}
+    tools: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that does not fit."""
+
+    line: int
+    error: DataError
+    """Names the file, the line, what was expected and what came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row that was read, its pictures not yet decoded."""
+
+    id: str
+    line: int
+    parts: tuple[str | Path, ...]
+    """The question in order: words, and paths of pictures."""
+    answers: tuple[str, ...]
+    evidence: tuple[tuple[int, tuple[float, float, float, float]], ...] = ()
+    """Index of a picture, and pixels of it."""
+    system: str | None = None
+    tools: tuple[str, ...] | None = None
+    tags: Mapping[str, Json] | None = None
+
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """Paths of the pictures, in order."""
+        return tuple(p for p in self.parts if isinstance(p, Path))
+
+    @property
+    def words(self) -> str:
+        """The question's words."""
+        return "".join(p for p in self.parts if isinstance(p, str))
+
+
+def read_rows(path: str | Path, *, root: str | Path | None = None) -> Iterator[Row | BadRow]:
+    """Read a file row by row; a row that does not fit comes as a `BadRow`.
+
+    Raises:
+        DataError: The file itself cannot be read.
+    """
+    folder = Path(root) if root is not None else Path(path).parent
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield _row(f"{path}, line {number}", number, line, folder.resolve())
+    except (OSError, UnicodeDecodeError) as err:
+        raise DataError(f"cannot read {path}: {err}; expected a UTF-8 JSON lines file") from err
+
+
+def _row(where: str, number: int, text: str, folder: Path) -> Row | BadRow:
+    try:
+        line = _Line.model_validate(_decode(where, text))
+        said = _turns(where, line)
+        system = "".join(_words(where, c) for r, c in said if r == "system") or None
+        paths = tuple(
+            _inside(where, folder, name)
+            for name in (line.images or ([line.image] if line.image else []))
+        )
+        question = [c for r, c in said if r == "user"]
+        if len(question) != 1:
+            raise DataError(
+                f"{where}: expected one user message (one question a row), got {len(question)}"
+            )
+        return Row(
+            id=str(line.id) if line.id is not None else f"row-{number}",
+            line=number,
+            parts=_parts(where, _words(where, question[0]), paths),
+            answers=_answers(where, line, said),
+            evidence=tuple(_places(where, line, len(paths))),
+            system=system,
+            tools=tuple(line.tools) if line.tools is not None else None,
+            tags=line.tags,
+        )
+    except ValidationError as err:
+        return BadRow(number, DataError(f"{where}: {_explain(err)}"))
+    except DataError as err:
+        return BadRow(number, err)
+
+
+def _decode(where: str, text: str) -> object:
+    if len(text) > MAX_LINE:
+        raise DataError(f"{where}: expected at most {MAX_LINE} characters, got {len(text)}")
+    try:
+        value = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as err:
+        raise DataError(f"{where}: expected one JSON object, got {text[:60]!r} ({err})") from err
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: expected a JSON object, got a {type(value).__name__}")
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _turns(where: str, line: _Line) -> list[tuple[str, str | list[dict[str, Any]]]]:
+    """(role, content) of each message, whichever form the row has."""
+    if (line.messages is None) == (line.conversations is None):
+        raise DataError(
+            f"{where}: expected `messages` (role, content) or `conversations` (from, value), "
+            f"got {'both' if line.messages else 'neither'}"
+        )
+    raw = (
+        [(m.role, m.content) for m in line.messages]
+        if line.messages is not None
+        else [(m.get("from"), m.get("value")) for m in line.conversations or []]
+    )
+    turns: list[tuple[str, str | list[dict[str, Any]]]] = []
+    for role, content in raw:
+        known = role if role == "system" else _ROLES.get(str(role))
+        if known is None or not isinstance(content, str | list):
+            raise DataError(
+                f"{where}: expected messages by system, user (human) or assistant (gpt) with "
+                f"text, got role {role!r} with {type(content).__name__}"
+            )
+        turns.append((known, content))
+    return turns
+
+
+def _words(where: str, content: str | list[dict[str, Any]]) -> str:
+    """Text of a message; typed content parts become placeholders."""
+    if isinstance(content, str):
+        return content
+    words = ""
+    for part in content:
+        kind = part.get("type")
+        if kind == "text" and isinstance(part.get("text"), str):
+            words += part["text"]
+        elif kind == "image":
+            words += PLACEHOLDER
+        else:
+            raise DataError(
+                f"{where}: expected content parts of type 'text' or 'image', got {kind!r}"
+            )
+    return words
+
+
+def _parts(where: str, words: str, paths: Sequence[Path]) -> tuple[str | Path, ...]:
+    """Put pictures where the placeholders stand; without placeholders they come first."""
+    count = words.count(PLACEHOLDER)
+    if count == 0:
+        return (*paths, words)
+    if count != len(paths):
+        raise DataError(
+            f"{where}: expected as many {PLACEHOLDER} as pictures, got {count} for {len(paths)}"
+        )
+    parts: list[str | Path] = []
+    for text, path in zip(words.split(PLACEHOLDER), (*paths, None), strict=True):
+        parts += [p for p in (text, path) if p]
+    return tuple(parts)
+
+
+def _answers(
+    where: str, line: _Line, said: Sequence[tuple[str, str | list[dict[str, Any]]]]
+) -> tuple[str, ...]:
+    given = line.answer
+    if given is None and said and said[-1][0] == "assistant":
+        given = _words(where, said[-1][1])
+    answers = (given,) if isinstance(given, str) else tuple(given or ())
+    if not answers or not all(a.strip() for a in answers):
+        raise DataError(
+            f"{where}: expected `answer` (a text or a list of texts) or a last assistant "
+            f"message, got {given!r}"
+        )
+    return answers
+
+
+def _places(
+    where: str, line: _Line, pictures: int
+) -> Iterator[tuple[int, tuple[float, float, float, float]]]:
+    for place in line.evidence:
+        if not 0 <= place.image < pictures:
+            raise DataError(
+                f"{where}: expected evidence on picture 0 to {pictures - 1}, got {place.image}"
+            )
+        x1, y1, x2, y2 = place.bbox
+        yield place.image, (x1, y1, x2, y2)
+
+
+def _inside(where: str, folder: Path, name: str) -> Path:
+    """Resolve a picture's path under the folder, symbolic links followed."""
+    if "\0" in name or "://" in name or name.startswith("data:"):
+        raise DataError(f"{where}: expected the path of a picture file, got {name[:80]!r}")
+    path = (folder / name).resolve()
+    if Path(name).is_absolute() or not path.is_relative_to(folder):
+        raise DataError(
+            f"{where}: expected a picture under the file's folder, got {name!r}, which leaves it"
+        )
+    return path
+
+
+def _explain(err: ValidationError) -> str:
+    first = err.errors(include_url=False)[0]
+    field = ".".join(str(p) for p in first["loc"]) or "row"
+    got = repr(first.get("input"))
+    got = got if len(got) <= 80 else got[:77] + "..."
+    return f"field {field!r}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {got}"
