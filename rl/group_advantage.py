@@ -104,28 +104,36 @@ class Node:
 
 def tree_nodes(episode: Episode) -> list[Node]:
     """The tree of an episode whose contexts are tied by forks, parents before children."""
+    anchors = {c.number: anchor(episode, c) for c in episode.contexts}
     nodes: list[Node] = []
     last: dict[tuple[int, int], int] = {}
     for context in episode.contexts:
-        cuts = sorted(
-            {
-                c.edge.at
-                for c in episode.contexts
-                if isinstance(c.edge, Fork)
-                and c.edge.parent == context.number
-                and c.edge.at > context.shared
-            }
-            | {len(context.segments)}
-        )
-        edge = context.edge
-        above = last[(edge.parent, edge.at)] if isinstance(edge, Fork) else -1
+        inside = {
+            at
+            for number, at in anchors.values()
+            if number == context.number and context.shared < at < len(context.segments)
+        }
+        above = last.get(anchors[context.number], -1)
         start = context.shared
-        for cut in cuts:
+        for cut in [*sorted(inside), len(context.segments)]:
             leaf = cut == len(context.segments) and context.stop is not None
             nodes.append(Node(context.number, start, cut, above, leaf))
             above = last[(context.number, cut)] = len(nodes) - 1
             start = cut
     return nodes
+
+
+def anchor(episode: Episode, context: Context) -> tuple[int, int]:
+    """The context that wrote the last segment which a fork shares, and how many that makes.
+
+    A fork may go on from within what its parent itself shares with an earlier one. (-1, 0) for a
+    context that shares nothing.
+    """
+    number, at = context.number, context.shared
+    while number >= 0 and at <= episode.contexts[number].shared:
+        edge = episode.contexts[number].edge
+        number = edge.parent if isinstance(edge, Fork) and at else -1
+    return (number, at) if number >= 0 else (-1, 0)
 
 
 def tree_credits(

@@ -1,0 +1,305 @@
+"""Runs: what they leave, how they are resumed, stopped and refused."""
+
+import dataclasses
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from toy_run import told, toy_recipe, trained
+from vtool.rl.alarms import AlarmSettings
+from vtool.rl.checkpoint import Checkpoints
+from vtool.rl.dry_run import dry_run
+from vtool.rl.learner import Learner, LearnerSettings, LearnerStopped
+from vtool.rl.lock import RunLock
+from vtool.rl.metrics_log import read_metrics
+from vtool.rl.recipe import DataSpec, load_recipe, recipe_names
+from vtool.rl.run import RunStopped
+from vtool.rl.train import train
+
+from vtool.errors import CheckpointError, RecipeError, UnknownName
+from vtool.families.vlm import VLM
+from vtool.shipped import shipped
+from vtool.trace import read_trace
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An unbroken run."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    steps = []
+    result = train(toy_recipe(trace_every=2), out, on_step=lambda n, m: steps.append((n, dict(m))))
+    return out, result, steps
+
+
+def test_a_run_leaves_what_it_says(whole):
+    out, result, steps = whole
+    assert result.finished
+    assert result.exit_code == 0
+    assert result.steps == 4
+    assert [n for n, _ in steps] == [1, 2, 3, 4] == [m["step"] for m in read_metrics(out)]
+    assert result.model == out / "model"
+    recipe = json.loads((out / "recipe.json").read_text())
+    assert recipe["seed"] == 0
+    assert len(recipe["data_digest"]) == 64
+    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["step-000002", "step-000004"]
+    assert not (out / "run.lock").exists()
+
+
+def test_metrics_hold_what_the_table_shows(whole):
+    _, _, steps = whole
+    wanted = {
+        "reward/total", "reward/part/format", "reward/part/answer", "accuracy", "tool_rate",
+        "valid_call_rate", "turns", "dead_groups", "lr", "time/generate", "time/train",
+        "time/other", "time/step",
+    }  # fmt: skip
+    for _, metrics in steps:
+        assert wanted <= metrics.keys()
+    learnt = [m for _, m in steps if "loss" in m]
+    assert learnt, "no step of the toy run had a group that told good from bad"
+    for metrics in learnt:
+        assert {"entropy", "grad_norm", "step_distance", "skipped"} <= metrics.keys()
+        assert metrics["mismatch_max"] < 1e-4
+        assert metrics["step_distance"] > 0
+
+
+def test_the_trained_model_is_a_plain_checkpoint_and_has_moved(whole):
+    out, _, _ = whole
+    before = VLM.load(shipped("tiny/weak")).model.state_dict()
+    after = VLM.load(out / "model").model.state_dict()
+    assert any(not torch.equal(p, before[n]) for n, p in after.items())
+    assert (out / "model" / "tokenizer.json").is_file()
+    assert (out / "model" / "vtool.json").is_file()
+
+
+def test_the_trace_holds_a_steps_groups(whole):
+    out, _, steps = whole
+    folders = sorted(p.name for p in (out / "trace").iterdir())
+    assert folders == ["step-000001", "step-000002", "step-000004"]
+    records = list(read_trace(out / "trace" / "step-000004"))
+    assert len(records) == 6
+    assert len({r.task_id for r in records}) == 2
+    assert [r.meta["attempt"] for r in records] == [0, 1, 2, 0, 1, 2]
+    rewards = [r.score.total for r in records]
+    assert np.mean(rewards) == pytest.approx(steps[-1][1]["reward/total"])
+
+
+def test_equal_seeds_give_equal_bits_and_others_do_not(whole, tmp_path):
+    out, _, _ = whole
+    train(toy_recipe(), tmp_path / "again")
+    assert trained(tmp_path / "again") == trained(out)
+    assert told(tmp_path / "again") == told(out)
+    train(toy_recipe(seed=1), tmp_path / "other")
+    assert trained(tmp_path / "other") != trained(out)
+
+
+def test_a_run_that_is_done_is_not_done_again(whole):
+    out, _, _ = whole
+    before = trained(out)
+    result = train(toy_recipe(trace_every=2), out, on_step=lambda n, m: pytest.fail("stepped"))
+    assert result.finished
+    assert trained(out) == before
+
+
+def test_more_steps_go_on_with_the_same_bits(whole, tmp_path):
+    out, _, _ = whole
+    said = []
+    train(toy_recipe(steps=2), tmp_path)
+    train(toy_recipe(), tmp_path, tell=said.append)
+    assert trained(tmp_path) == trained(out)
+    assert told(tmp_path) == told(out)
+    assert said == ["resumed with steps: 2 -> 4", "resumed after step 2 of 4"]
+
+
+def test_global_generators_are_part_of_the_run(tmp_path):
+    train(toy_recipe(steps=2), tmp_path)
+    state = Checkpoints(tmp_path / "checkpoints").load_latest().state
+    assert state.rng
+    assert state.cursor == {"drawn": 4}
+    assert state.weight_version == 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_finishes_the_step_and_saves(whole, tmp_path, number, code):
+    out, _, _ = whole
+    said = []
+
+    def stop(step, metrics):
+        if step == 3:
+            os.kill(os.getpid(), number)
+
+    handler = signal.getsignal(number)
+    result = train(toy_recipe(), tmp_path, on_step=stop, tell=said.append)
+    assert (result.exit_code, result.finished, result.steps) == (code, False, 3)
+    assert result.model is None
+    assert "after step 3" in said[-1]
+    assert signal.getsignal(number) is handler
+    assert Checkpoints(tmp_path / "checkpoints").load_latest().state.step == 3
+    again = train(toy_recipe(), tmp_path)
+    assert again.finished
+    assert trained(tmp_path) == trained(out)
+
+
+def test_asked_twice_the_step_is_abandoned(whole, tmp_path, monkeypatch):
+    out, _, _ = whole
+    old = Learner._apply
+
+    def interrupted(self):
+        if self.done == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return old(self)
+
+    monkeypatch.setattr(Learner, "_apply", interrupted)
+    said = []
+    result = train(toy_recipe(), tmp_path, tell=said.append)
+    assert result.exit_code == 143
+    assert "step 3 was abandoned" in said
+    monkeypatch.undo()
+    train(toy_recipe(), tmp_path)
+    assert trained(tmp_path) == trained(out)
+
+
+def test_a_run_outside_the_main_thread_gets_no_signals_and_works(tmp_path):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(train(toy_recipe(steps=1), tmp_path)))
+    thread.start()
+    thread.join()
+    assert found[0].finished
+
+
+def test_another_recipe_is_refused_and_may_be_forced(tmp_path):
+    train(toy_recipe(steps=1), tmp_path)
+    changed = toy_recipe(steps=2, learner=LearnerSettings(lr=5e-4, batch_tokens=256))
+    with pytest.raises(CheckpointError, match=r"learner.lr: 0.001 -> 0.0005"):
+        train(changed, tmp_path)
+    assert train(changed, tmp_path, force=["learner.lr"]).finished
+
+
+def test_other_data_under_the_same_name_is_refused(tmp_path):
+    train(toy_recipe(steps=1), tmp_path)
+    tasks = tmp_path / "data" / "tasks.jsonl"
+    tasks.write_text("".join(tasks.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(CheckpointError, match="data_digest"):
+        train(toy_recipe(steps=2), tmp_path)
+
+
+def test_no_resume_leaves_an_old_run_alone(tmp_path):
+    train(toy_recipe(steps=1), tmp_path)
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        train(toy_recipe(steps=2), tmp_path, resume=False)
+
+
+def test_two_at_once_are_refused(tmp_path, monkeypatch):
+    with RunLock(tmp_path), pytest.raises(CheckpointError, match="in use by"):
+        train(toy_recipe(steps=1), tmp_path)
+
+
+def test_a_damaged_checkpoint_falls_back_and_says_so(whole, tmp_path):
+    out, _, _ = whole
+    train(toy_recipe(checkpoint_every=1, steps=3), tmp_path)
+    weights = tmp_path / "checkpoints" / "step-000003" / "model" / "model.safetensors"
+    body = bytearray(weights.read_bytes())
+    body[-1] ^= 1
+    weights.write_bytes(body)
+    said = []
+    with pytest.warns(UserWarning, match="step-000003 is damaged"):
+        train(toy_recipe(checkpoint_every=1), tmp_path, tell=said.append)
+    assert any("using step-000002" in s for s in said)
+    assert trained(tmp_path) == trained(out)
+
+
+def test_nan_stops_the_run_with_the_last_good_weights(tmp_path, monkeypatch):
+    from vtool.rl import learner
+
+    train(toy_recipe(steps=2), tmp_path)
+    good = Checkpoints(tmp_path / "checkpoints").load_latest().model / "model.safetensors"
+    weights = good.read_bytes()
+    monkeypatch.setattr(learner, "is_finite", lambda norm: False)
+    settings = LearnerSettings(lr=1e-3, batch_tokens=256, max_skipped=1)
+    with pytest.raises(LearnerStopped):
+        train(toy_recipe(steps=9, learner=settings), tmp_path, force=["learner.max_skipped"])
+    latest = Checkpoints(tmp_path / "checkpoints").load_latest()
+    assert (latest.model / "model.safetensors").read_bytes() == weights
+
+
+def test_an_alarm_is_told_and_may_end_the_run(tmp_path):
+    touchy = AlarmSettings(window=1, dead_share=-1.0)
+    said = []
+    train(toy_recipe(steps=1, alarms=touchy), tmp_path / "told", tell=said.append)
+    assert any(s.startswith("alarm dead_groups") for s in said)
+    with pytest.raises(RunStopped, match="dead_groups"):
+        train(toy_recipe(steps=2, alarms=touchy, stop_on=("dead_groups",)), tmp_path / "ended")
+    assert Checkpoints(tmp_path / "ended" / "checkpoints").load_latest().state.step == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"kind": "lr"}, UnknownName, "did you mean 'rl'"),
+        ({"model": "tiny/weka"}, Exception, "tiny/weak"),
+        ({"tools": ("zoon",)}, UnknownName, "zoom"),
+        ({"data": DataSpec(world="zom")}, UnknownName, "zoom"),
+        ({"data": DataSpec(options={"won": 3})}, RecipeError, "won"),
+        ({"data": DataSpec(options={"one": 2}, only={"zooms": 7})}, Exception, "zooms"),
+        ({"kind": "imitate"}, Exception, "trace=FOLDER"),
+    ],
+)
+def test_what_is_not_there_is_named(tmp_path, changes, error, said):
+    with pytest.raises(error, match=said):
+        train(toy_recipe(**changes), tmp_path)
+
+
+def test_half_a_world_is_not_trained_on(tmp_path, monkeypatch):
+    from vtool.rl import assembly
+
+    def torn(folder, **options):
+        folder.mkdir(parents=True)
+        (folder / "tasks.jsonl").write_text("")
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(assembly.WORLDS, "zoom", torn)
+    with pytest.raises(KeyboardInterrupt):
+        train(toy_recipe(steps=1), tmp_path)
+    monkeypatch.undo()
+    assert train(toy_recipe(steps=1), tmp_path).finished
+
+
+def test_a_dry_run_learns_nothing_and_says_what_a_run_takes():
+    recipe = toy_recipe()
+    before = (shipped("tiny/weak") / "model.safetensors").read_bytes()
+    found = json.loads(json.dumps(dry_run(recipe)))
+    assert found["recipe"]["name"] == "toy"
+    assert found["tasks"] == 8
+    assert len(found["attempts"]) == 2
+    assert found["attempts"][0]["turns"]
+    estimate = found["estimate"]
+    assert 6 * 40 < estimate["tokens_per_step"] < 6 * 400
+    assert estimate["seconds_per_step"] > 0
+    assert estimate["disk_gib"] > 0
+    assert (shipped("tiny/weak") / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_fit(name):
+    recipe = load_recipe(name, ["seed=5", "learner.lr=1e-5"])
+    assert recipe.name == name
+    assert recipe.seed == 5
+    assert recipe.learner.lr == 1e-5
+    assert recipe == load_recipe(name, ["seed=5", "learner.lr=0.00001"])
+
+
+def test_a_recipe_that_is_not_there_is_named():
+    with pytest.raises(RecipeError, match="did you mean 'zoom"):
+        load_recipe("zooom")
+    with pytest.raises(RecipeError, match="'lerner'"):
+        load_recipe("zoom", ["lerner.lr=1"])
+
+
+def test_recipes_are_values():
+    assert toy_recipe() == toy_recipe()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        toy_recipe().steps = 3
