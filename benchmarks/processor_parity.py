@@ -7,7 +7,8 @@ the same decoded pixels, one thread, interleaved:
 
 - `ours_uint8`: patches in uint8, one temporal slice (normalised later, on the device);
 - `ours_f32`: the same and normalised here, so that the output is the library's `pixel_values`;
-- `bound`: the resize alone, by `torch.nn.functional.interpolate` on the channels-last view;
+- `bound`: the resize alone, by `torch.nn.functional.interpolate` on a channels-last view (with
+  the batch axis put first; the common `permute(2, 0, 1)[None]` is copied and takes up to 3x);
 - `hf_torchvision`: the library's processor, given a zero-copy uint8 tensor;
 - `hf_torchvision_pil`: the same, given a PIL image; ratios are to the faster of the two;
 - `hf_pil`: the library's fallback where torchvision is missing, given the array.

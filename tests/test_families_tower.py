@@ -10,6 +10,7 @@ from tiny_vlm import NAMES, build, pictures, shared
 from vtool.families.encoding import encode_by_library
 from vtool.families.pixels import normalise
 from vtool.families.spans import plan
+from vtool.families.vlm import VLM
 
 torch.set_num_threads(1)
 SIZES = {
@@ -84,6 +85,19 @@ def test_recomputation_in_the_backward_pass_gives_the_same(name):
     assert (plain - again).abs().max() <= 1e-5
     again.sum().backward()
     assert vlm.vision.blocks[0].attn.qkv.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_loses_no_more_than_the_library_does(name):
+    patches = pictures(shared(name), SIZES["mixed"])
+    exact = shared(name).encode(patches).embeds
+    half = VLM.from_config(shared(name).model.config, dtype=torch.bfloat16)
+    half.family = shared(name).family
+    half.load_state_dict(shared(name).state_dict())
+    with torch.no_grad():
+        ours = (half.encode(patches).embeds - exact).square().mean().sqrt()
+        theirs = (by_library(half, patches)[0] - exact).square().mean().sqrt()
+    assert 0 < ours <= 1.1 * theirs
 
 
 SIDES = st.sampled_from([2, 4, 6, 8, 14])

@@ -33,11 +33,13 @@ FULL_MINUTES: Final = 15.0
 VISION_STEPS: Final = 1500
 _FIRST: Final = {"one": 0.6, "none": 0.4}
 _MIX: Final = {"one": 0.3, "none": 0.3, "two": 0.4}
+_LAST: Final = {"one": 0.45, "none": 0.15, "two": 0.4}
 LESSONS: Final = (
     Lesson("one disc", 200, 3e-3, _FIRST, objects=1, turns=1, frozen=True, until=1.5),
     Lesson("two discs", 300, 3e-3, _FIRST, objects=2, turns=1, frozen=True, until=1.0),
     Lesson("four discs", 300, 3e-3, _FIRST, turns=1, frozen=True, until=0.8, clutter=0.15),
     Lesson("end to end", 700, 2e-3, _MIX, cosine=True, clutter=0.25),
+    Lesson("polish", 400, 2e-3, _LAST, cosine=True, clutter=0.15),
 )
 WEAKEN: Final = Lesson("weaken", 40, 1e-3, {"one": 0.6, "none": 0.3, "two": 0.1}, clutter=0.15)
 HABITS: Final = Habits(good=0.3, random_box=0.4, direct=0.3)

@@ -60,7 +60,11 @@ def encode_pictures(visual: nn.Module, patches: Sequence[Patches], spec: PixelSp
     if visual.training and getattr(visual, "gradient_checkpointing", False):
         return VisionBatch(*encode_by_library(visual, normalise(raw, spec), grids), offsets)
     frames = [(h, w) for t, h, w in grids for _ in range(t)]
-    return VisionBatch(*walk(visual, normalise_slice(raw, spec), frames), offsets)
+    # One slice and summed kernels save half of the embedding; in half precision the sum itself
+    # would be rounded.
+    exact = visual.patch_embed.proj.weight.dtype == torch.float32
+    values = normalise_slice(raw, spec) if exact else normalise(raw, spec)
+    return VisionBatch(*walk(visual, values, frames), offsets)
 
 
 def encode_by_library(

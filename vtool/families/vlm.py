@@ -8,6 +8,7 @@ stays on the module between calls.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,6 +116,7 @@ class VLM(nn.Module):  # type: ignore[misc]
         """
         family = family_of_type(config.model_type)
         family = family.with_spec(spec) if spec else family_from(family, config.to_dict(), {})
+        config = copy.deepcopy(config)
         config._attn_implementation = attention
         model = CLASSES[family.name](config).to(device)
         for parameter in model.parameters():  # buffers stay: rotary frequencies need float32

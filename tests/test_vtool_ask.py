@@ -1,0 +1,112 @@
+"""`vtool ask` and checkpoints by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vtool import cli, loading
+from vtool.errors import CheckpointError, DataError
+from vtool.loading import find_checkpoint
+from vtool.media import Image
+from vtool.shipped import shipped, shipped_checkpoints
+from vtool.trace import read_trace
+from vtool.worlds.zoom import draw
+
+
+def test_shipped_policies_are_found_by_name():
+    assert shipped_checkpoints() == ["tiny/clean", "tiny/weak"]
+    assert find_checkpoint("tiny/clean") == shipped("tiny/clean")
+    assert (shipped("tiny/weak") / "model.safetensors").is_file()
+    with pytest.raises(DataError, match="did you mean 'tiny/clean'"):
+        shipped("tiny/clen")
+
+
+def test_folders_come_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny" / "clean").mkdir(parents=True)
+    assert find_checkpoint("tiny/clean") == Path("tiny/clean")
+
+
+@pytest.mark.parametrize("name", ["nothing", "./a/b", "/a/b", "a/b/c"])
+def test_names_that_are_no_checkpoint(name):
+    with pytest.raises(CheckpointError, match="owner/name on a hub"):
+        find_checkpoint(name)
+
+
+def test_hub_names_fetch_only_what_is_safe(tmp_path, monkeypatch):
+    asked = {}
+
+    class Hub:
+        def snapshot_download(self, name, allow_patterns):
+            asked.update(name=name, patterns=allow_patterns)
+            return str(tmp_path)
+
+    monkeypatch.setattr(loading, "require", lambda module, extra: Hub())
+    assert find_checkpoint("someone/model") == tmp_path
+    assert asked == {"name": "someone/model", "patterns": ["*.json", "*.safetensors", "*.txt"]}
+
+
+def test_a_hub_that_cannot_be_reached_is_told(monkeypatch):
+    class Hub:
+        def snapshot_download(self, name, allow_patterns):
+            raise OSError("offline")
+
+    monkeypatch.setattr(loading, "require", lambda module, extra: Hub())
+    with pytest.raises(CheckpointError, match="the hub said: offline"):
+        find_checkpoint("someone/model")
+
+
+def run(words: list[str], capsys) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    out = capsys.readouterr()
+    return int(caught.value.code or 0), out.out, out.err
+
+
+def test_a_question_is_answered_step_by_step_and_kept(tmp_path, capsys):
+    scene = draw(11, kind="one", split="held_out")
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(Image(scene.pixels).encode("PNG"))
+    out = tmp_path / "kept"
+    words = ["ask", str(picture), scene.question, "--out", str(out)]
+    code, said, _ = run(words, capsys)
+    assert code == 0
+    for told in ("image_1  384x384, seen at 64x64", "thought", "zoom(image=1, box=[", "answer   "):
+        assert told in said, said
+    assert ", cut from image_1" in said
+    assert {p.name for p in (out / "pictures").iterdir()} == {"image_1.png", "image_2.png"}
+    record = next(read_trace(out / "trace"))
+    assert record.episode.answer == scene.answer
+
+    code, said, _ = run([*words, "--json"], capsys)
+    told = json.loads(said)
+    assert code == 0
+    assert (told["answer"], told["stop"]) == (scene.answer, "answered")
+    assert told["kept"] == str(tmp_path / "kept-2")
+    assert told["steps"][0]["calls"][0]["name"] == "zoom"
+    assert told["steps"][1]["results"][0]["pictures"] == ["image_2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["ask", "what is it?"], 2, "at least one picture"),
+        (["ask", "missing.png", "what?"], 2, "cannot read picture"),
+        (
+            ["ask", "PIC", "what?", "--model", "nothing"],
+            1,
+            "a shipped policy (tiny/clean, tiny/weak)",
+        ),
+        (["ask", "PIC", "what?", "--tools", "zom"], 2, "did you mean 'zoom'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(words, code, said, tmp_path, capsys):
+    picture = tmp_path / "p.png"
+    picture.write_bytes(Image(draw(1).pixels).encode("PNG"))
+    words = [str(picture) if w == "PIC" else w for w in words]
+    got, _, err = run([*words, "--out", str(tmp_path / "out")], capsys)
+    assert (got, said in err) == (code, True), err
+    assert not (tmp_path / "out").exists()
