@@ -48,6 +48,11 @@ class Sample:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def dead(self) -> bool:
+        """Whether no target has any credit: it counts in the means and moves nothing."""
+        return not self.advantage[self.target].any()
+
 
 def make_sample(
     context: Context,
@@ -137,18 +142,28 @@ class Batch:
         return int(self.ids.numel())
 
 
-def plan(lengths: Sequence[int], *, row_tokens: int, batch_tokens: int) -> list[list[list[int]]]:
+def plan(
+    lengths: Sequence[int],
+    *,
+    row_tokens: int,
+    batch_tokens: int,
+    chosen: Sequence[int] | None = None,
+) -> list[list[list[int]]]:
     """Which samples go into which row of which micro-batch.
 
     Args:
         lengths: Tokens of each sample.
+        chosen: The samples to lay out, by index; all by default.
         row_tokens: Samples are packed into rows of so many tokens; 0 gives each its own row.
         batch_tokens: Tokens of a micro-batch, padding included.
 
     Returns:
         Micro-batches of rows of samples; rows of like length meet.
     """
-    rows = pack(lengths, row_tokens) if row_tokens else [[i] for i in range(len(lengths))]
+    names = list(range(len(lengths)) if chosen is None else chosen)
+    sizes = [lengths[i] for i in names]
+    packed = pack(sizes, row_tokens) if row_tokens else [[i] for i in range(len(sizes))]
+    rows = [[names[i] for i in row] for row in packed]
     widths = [sum(lengths[i] for i in row) for row in rows]
     order = sorted(range(len(rows)), key=lambda r: (-widths[r], r))
     batches: list[list[list[int]]] = []

@@ -43,6 +43,7 @@ class Collected:
     groups: list[Group] = field(default_factory=list)
     scores: list[list[Score]] = field(default_factory=list)
     credits: list[Credit] = field(default_factory=list)
+    """Of every context that may be believed; those without credit count in the means."""
     dead: int = 0
     """Groups that gave no credit to anybody."""
     drawn: int = 0
@@ -129,7 +130,7 @@ class Collector:
             out.tasks.append(task)
             out.groups.append(group)
             out.scores.append(scores)
-            out.credits += [c for c in given if not c.dead]
+            out.credits += given
         out.dead += dead
         return dead
 

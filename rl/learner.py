@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,14 +117,16 @@ class Learner:
 
         Returns:
             Loss, ratios, entropy, gradient norm, distance moved, mismatch between recorded and
-            recomputed log-probs.
+            recomputed log-probs, over the samples that have credit. Nothing at all where none
+            has: then the weights stay as they are.
 
         Raises:
             LearnerStopped: Too many steps in a row had no finite gradient.
         """
         metrics: dict[str, float] = {}
-        for epoch in range(self.settings.inner_epochs):
-            got = self._update(samples, self._surrogate)
+        live = self._live(samples)
+        for epoch in range(self.settings.inner_epochs if live else 0):
+            got = self._update(samples, self._surrogate, live)
             # What tells engine and learner apart is seen before the first update only.
             metrics = got | {k: metrics[k] for k in FIRST if k in metrics} if epoch else got
         self.done += 1
@@ -132,7 +134,7 @@ class Learner:
 
     def imitate(self, samples: Sequence[Sample]) -> dict[str, float]:
         """Learn by plain negative log-likelihood from the targets (supervised warm start)."""
-        metrics = self._update(samples, self._likelihood)
+        metrics = self._update(samples, self._likelihood, range(len(samples)))
         self.done += 1
         return metrics
 
@@ -141,14 +143,22 @@ class Learner:
         """The optimiser itself, out of its wrapper: what a checkpoint takes apart."""
         return getattr(self.optimizer, "optimizer", self.optimizer)
 
-    def _update(self, samples: Sequence[Sample], objective: Any) -> dict[str, float]:
+    def _live(self, samples: Sequence[Sample]) -> list[int]:
+        """Samples that move anything; the others count in the means and need no forward pass."""
+        loss = self.settings.loss
+        everywhere = bool(loss.kl_coef or loss.entropy_coef)
+        return [i for i, s in enumerate(samples) if s.target.any() and (everywhere or not s.dead)]
+
+    def _update(
+        self, samples: Sequence[Sample], objective: Any, live: Sequence[int]
+    ) -> dict[str, float]:
         rate = self.settings.rate(self.done, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         denominators = self._denominators(samples)
         reports: list[LossReport] = []
         self.policy.train()
-        for batch in self.batches(samples):
+        for batch in self.batches(samples, live):
             report = objective(batch, denominators)
             self.accelerator.backward(report.value)
             reports.append(report)
@@ -159,14 +169,17 @@ class Learner:
         self.policy.eval()
         return metrics
 
-    def batches(self, samples: Sequence[Sample]) -> list[Batch]:
-        """Micro-batches of samples."""
+    def batches(
+        self, samples: Sequence[Sample], chosen: Sequence[int] | None = None
+    ) -> Iterator[Batch]:
+        """Micro-batches of the chosen samples (all by default), made as they are asked for."""
         rows = plan(
             [len(s) for s in samples],
+            chosen=chosen,
             row_tokens=self.settings.row_tokens,
             batch_tokens=self.settings.batch_tokens,
         )
-        return [make_batch(samples, r, self.policy.vlm.image_token_id) for r in rows]
+        return (make_batch(samples, r, self.policy.vlm.image_token_id) for r in rows)
 
     def _denominators(self, samples: Sequence[Sample]) -> Denominators:
         counts = np.array([int(s.target.sum()) for s in samples], np.int64)

@@ -63,10 +63,7 @@ class Trainer:
         laid = time.monotonic()
         samples = [self.sample(c) for c in collected.credits]
         trained = time.monotonic()
-        if samples:
-            metrics |= self.learner.step(samples)
-        else:
-            self.learner.done += 1
+        metrics |= self.learner.step(samples)
         self.publish()
         now = time.monotonic()
         metrics["time/train"] = now - trained

@@ -102,7 +102,8 @@ def test_dead_groups_give_no_credit_and_are_counted():
     found = collect(collector(script), 3)
     assert found.dead == 1
     assert len(found.groups) == 3
-    assert {c.episode.task_id for c in found.credits} == {"t1", "t2"}
+    assert {c.episode.task_id for c in found.credits if not c.dead} == {"t1", "t2"}
+    assert sum(c.dead for c in found.credits) == 2
     assert describe(found)["dead_groups"] == pytest.approx(1 / 3)
 
 

@@ -141,7 +141,7 @@ def test_micro_batches_and_packing_give_one_and_the_same_step(mode):
         ends.append((state(one), found))
         assert found["mismatch_max"] < 1e-5
         assert abs(found["ratio_mean"] - 1) < 1e-6
-    assert len(one.batches(behaviour())) > 1
+    assert len(list(one.batches(behaviour()))) > 1
     for other, metrics in ends[1:]:
         assert metrics["loss"] == pytest.approx(ends[0][1]["loss"], abs=1e-5)
         assert metrics["grad_norm"] == pytest.approx(ends[0][1]["grad_norm"], rel=1e-3)
@@ -172,6 +172,35 @@ def test_equal_steps_give_equal_bits():
         ends.append((state(one), numbers))
     assert ends[0][1] == ends[1][1]
     assert all(torch.equal(p, ends[1][0][n]) for n, p in ends[0][0].items())
+
+
+def test_who_has_no_credit_counts_in_the_mean_and_moves_nothing():
+    settings = {"lr": 1e-3, "grad_clip": 1e9}
+    norms = []
+    for credit in ((1.0, 0.0), (1.0, 1e-30)):
+        one = learner(**settings)
+        norms.append(one.step(behaviour(credit=credit))["grad_norm"])
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    live = [s for s in behaviour(credit=(1.0, 0.0)) if not s.dead]
+    alone = learner(**settings).step(live)["grad_norm"]
+    shares = [sum(int(s.target.sum()) for s in group) for group in (live, behaviour())]
+    assert norms[0] == pytest.approx(alone * shares[0] / shares[1], rel=1e-4)
+
+
+def test_a_step_without_any_credit_leaves_all_as_it_is():
+    one = learner()
+    before = state(one)
+    assert one.step(behaviour(credit=(0.0,))) == {}
+    assert one.done == 1
+    assert all(torch.equal(p, before[n]) for n, p in state(one).items())
+
+
+def test_a_kl_term_reads_those_without_credit_too():
+    spec = LossSpec(kl_coef=1.0)
+    one = Learner(new_policy(seed=1), LearnerSettings(lr=1e-3, loss=spec), 4, policy())
+    found = one.step(behaviour(credit=(0.0,), of=one.policy))
+    assert found["kl_ref"] > 0
+    assert found["step_distance"] > 0
 
 
 def test_inner_epochs_are_one_step_and_the_second_is_off_policy():
