@@ -51,7 +51,8 @@ def render_page(
     gallery = Gallery()
     body = [_section(gallery, s) for s in sections]
     views = [e for s in sections for e in s.episodes]
-    head = [tag("h1", title), tag("p", lead, class_="lead"), *top]
+    said = [tag("h1", title) if title else None, tag("p", lead, class_="lead") if lead else None]
+    head = [*(s for s in said if s is not None), *top]
     bar = [_bar(views)] if len(views) > 1 else []
     page = tag("main", join(head), join(bar), join(body))
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
@@ -61,7 +62,7 @@ def render_page(
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"/>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
         '<meta name="referrer" content="no-referrer"/>'
-        f"{tag('title', title)}<style>\n{style}\n{gallery.css()}\n</style></head>"
+        f"{tag('title', title or 'vtool')}<style>\n{style}\n{gallery.css()}\n</style></head>"
         f"<body>{page}</body></html>\n"
     )
 

@@ -272,8 +272,15 @@ def test_the_wheel_has_one_top_level_name(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {n.split("/")[0] for n in names}
     assert {t for t in tops if not t.endswith(".dist-info")} == {"vtool"}
-    for needed in ("vtool/rl/__init__.py", "vtool/vision_tools/zoom.py", "vtool/py.typed"):
-        assert needed in names
+    for needed in (
+        "py.typed",
+        "vision_tools/zoom.py",
+        "rl/recipes/zoom.yaml",
+        "demos/page.css",
+        "assets/tiny/clean/model.safetensors",
+        "assets/tiny/weak/tokenizer.json",
+    ):
+        assert f"vtool/{needed}" in names
 
 
 def test_the_wheel_works_outside_the_checkout_without_torch(wheel, tmp_path):

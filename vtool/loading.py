@@ -29,9 +29,10 @@ class Policy:
     renderer: TokenRenderer
     engine: TokenEngine
 
-    def seat(self, sampling: Sampling) -> Seat:
-        """The seat that programs call `policy`."""
-        return Seat("policy", self.renderer, self.engine, sampling)
+    def seat(self, sampling: Sampling | None = None) -> Seat:
+        """The seat that programs call `policy`; greedy if not told how to draw."""
+        chosen = sampling or Sampling(temperature=0.0)
+        return Seat("policy", self.renderer, self.engine, chosen)
 
 
 def load_policy(name: str | Path, *, device: str | None = None) -> Policy:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,16 @@ def write_trace(folder: Path | str, records: Iterable[TraceRecord]) -> None:
             writer.write(record.episode, record.score, record.meta)
 
 
-def read_trace(folder: Path | str) -> Iterator[TraceRecord]:
+def read_trace(
+    folder: Path | str, *, only: Callable[[str, Mapping[str, Json]], bool] | None = None
+) -> Iterator[TraceRecord]:
     """Read a trace, line by line.
 
     A last line that was cut off (a killed writer) is left out; anything else that is off raises.
+
+    Args:
+        folder: The trace.
+        only: Asked with task id and meta of each episode; those it declines are not decoded.
 
     Raises:
         TraceError: Not a trace, another version, or content that does not match its digest.
@@ -107,7 +113,9 @@ def read_trace(folder: Path | str) -> Iterator[TraceRecord]:
             if not line.endswith("\n"):
                 return
             try:
-                yield _read_record(json.loads(line), Path(folder) / "media")
+                body = json.loads(line)
+                if only is None or only(str(body["episode"]["task_id"]), body["meta"]):
+                    yield _read_record(body, Path(folder) / "media")
             except (KeyError, TypeError, ValueError, StoreError) as err:
                 raise TraceError(f"{path}, line {number}: {type(err).__name__}: {err}") from err
 

@@ -120,7 +120,10 @@ def b12():
     def one(seed):
         store = Store()
         store.add(picture(seed=seed))
-        codes.append(code(call([0, 0, 500, 500], image=2, store=store)[0]))
+        try:
+            codes.append(code(call([0, 0, 500, 500], image=2, store=store)[0]))
+        except Exception as err:
+            codes.append(repr(err))
 
     threads = [threading.Thread(target=one, args=(i,)) for i in range(64)]
     for thread in threads:
