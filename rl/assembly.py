@@ -57,14 +57,19 @@ def make_judges(recipe: Recipe) -> Judges:
     )
 
 
-def open_tasks(spec: DataSpec, out: Path) -> TaskFile:
+def open_tasks(spec: DataSpec, out: Path, name: str = "data") -> TaskFile:
     """The tasks of a recipe; a world is written to disk first and then read like yours.
+
+    Args:
+        spec: Which tasks.
+        out: Folder of the run.
+        name: Folder in it that a world is written to.
 
     Raises:
         DataError: No task is left.
         UnknownName: No such world.
     """
-    path = Path(spec.path) if spec.path else write_world(spec, out / "data")
+    path = Path(spec.path) if spec.path else write_world(spec, out / name)
     tasks = load_tasks(path / "tasks.jsonl" if path.is_dir() else path)
     if spec.only:
         tasks = tasks.where(
@@ -135,3 +140,10 @@ def seed_everything(seed: int, threads: int) -> None:
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
+
+
+def quiet_libraries() -> None:
+    """No progress bars for every file that is read or written: they tear the table apart."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from vtool.environment import Environment
 from vtool.errors import VToolError
+from vtool.message import Outcome
 from vtool.programs.solo import play
 from vtool.record import Episode, Group
 from vtool.reward import Combine, RewardPart, Score, Unscored
@@ -165,13 +166,17 @@ class Collector:
 
 
 def describe(collected: Collected, tags: Sequence[str] = ("zooms",)) -> dict[str, float]:
-    """Numbers of a step: reward and its parts, accuracy by tag, tools, stops, dead groups."""
+    """Numbers of a step: reward and its parts, accuracy by tag, tools, stops, dead groups.
+
+    `time/tools` adds up calls that may have run side by side; it is part of `time/generate`.
+    """
     rows = collected.episodes()
     scored = [(t, e, s) for t, e, s in rows if not isinstance(s.total, Unscored)]
     out: dict[str, float] = {"episodes": len(rows), "masked": len(rows) - len(scored)}
     out["groups"] = collected.drawn
     out["dead_groups"] = collected.dead / max(1, collected.drawn)
     out["time/generate"] = collected.seconds
+    out["time/tools"] = sum(o.seconds for _, e, _ in rows for o in _outcomes(e))
     if not scored:
         return out
     out["reward/total"] = _mean([s.total for _, _, s in scored if isinstance(s.total, float)])
@@ -188,6 +193,11 @@ def describe(collected: Collected, tags: Sequence[str] = ("zooms",)) -> dict[str
     out |= mean_counts([count_episode(e) for _, e, _ in scored])
     stops = Counter(str(e.stop) for _, e, _ in rows)
     return out | {f"stop/{name}": n / len(rows) for name, n in sorted(stops.items())}
+
+
+def _outcomes(episode: Episode) -> Sequence[Outcome]:
+    """What became of its calls; nothing where it never began."""
+    return episode.outcomes() if episode.contexts else ()
 
 
 def _answered(score: Score) -> float:

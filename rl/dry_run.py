@@ -16,6 +16,7 @@ import torch
 from vtool.config import to_plain
 from vtool.reward import Unscored
 
+from .assembly import quiet_libraries
 from .batch import Sample, make_sample
 from .collect import Collected
 from .recipe import Recipe
@@ -39,6 +40,7 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
         estimates for the whole run: tokens and seconds a step, hours, memory and disk. Seconds
         are extrapolated from a few attempts: good to a factor of about two.
     """
+    quiet_libraries()
     small = dataclasses.replace(recipe, group_size=MANY, prompts=1, refill=0, stages=())
     with tempfile.TemporaryDirectory(prefix="vtool-dry-run-") as folder:
         trainer = Trainer(small, Path(folder))

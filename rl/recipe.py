@@ -38,6 +38,23 @@ class DataSpec:
 
 
 @dataclass(frozen=True)
+class EvalSpec:
+    """Greedy numbers on held-out tasks while training goes on.
+
+    Args:
+        every: Steps between them; 0 for never.
+        count: Tasks.
+        data: Which tasks.
+    """
+
+    every: int = 0
+    count: int = 64
+    data: DataSpec = field(
+        default_factory=lambda: DataSpec(options={"seed": 9, "one": 64, "split": "held_out"})
+    )
+
+
+@dataclass(frozen=True)
 class RewardSpec:
     """How episodes are scored.
 
@@ -82,6 +99,7 @@ class Recipe:
         learner: Optimisation.
         reference: Keep the first weights as reference for a KL term.
         max_failed: Share of failed episodes beyond which the run stops.
+        eval: Numbers on held-out tasks meanwhile.
         checkpoint_every: Steps between checkpoints.
         keep: Checkpoints kept.
         trace_every: Steps between groups written to the trace; 0 for none.
@@ -115,6 +133,7 @@ class Recipe:
     learner: LearnerSettings = field(default_factory=LearnerSettings)
     reference: bool = False
     max_failed: float = 0.5
+    eval: EvalSpec = field(default_factory=EvalSpec)
     checkpoint_every: int = 10
     keep: int = 2
     trace_every: int = 20

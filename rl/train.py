@@ -14,6 +14,7 @@ from typing import Any
 
 from vtool.errors import CheckpointError, UnknownName
 
+from .assembly import quiet_libraries
 from .interrupts import Interrupts
 from .lock import RunLock
 from .recipe import Recipe
@@ -68,6 +69,7 @@ def train(
             run.begin(resume=resume, force=force)
             return run.go(interrupts)
 
+    quiet_libraries()
     folder = Path(out)
     if recipe.stages:
         with RunLock(folder):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
+from vtool.data import TaskFile
 from vtool.engines.hf import HFEngine
 from vtool.families.vlm import VLM
 from vtool.pairs import load_renderer
@@ -17,6 +19,7 @@ from .collect import Collected, Collector, describe
 from .group_advantage import Credit
 from .learner import Learner
 from .policy import Policy
+from .publish import publish
 from .recipe import Recipe
 from .sampler import Sampler
 
@@ -42,6 +45,7 @@ class Trainer:
         self.learner = Learner(policy, recipe.learner, recipe.steps, reference)
         self.tasks = open_tasks(recipe.data, out)
         self.sampler = Sampler(len(self.tasks), recipe.seed)
+        self._held_out: TaskFile | None = None
         self.collector = Collector(
             seats={"policy": Seat("policy", self.renderer, self.engine, recipe.sampling)},
             make_env=make_env(recipe, Toolbox(recipe.tools)),
@@ -55,6 +59,24 @@ class Trainer:
         """Steps done."""
         return self.learner.done
 
+    async def validate(self) -> dict[str, float]:
+        """Greedy numbers on the recipe's held-out tasks; changes nothing that training reads."""
+        spec = self.recipe.eval
+        if self._held_out is None:
+            self._held_out = open_tasks(spec.data, self.out, "eval-data")
+        chosen = [self._held_out[i] for i in range(min(spec.count, len(self._held_out)))]
+        seat = self.collector.seats["policy"]
+        greedy = dataclasses.replace(seat.sampling, temperature=0.0)
+        collector = dataclasses.replace(
+            self.collector,
+            seats={"policy": dataclasses.replace(seat, sampling=greedy)},
+            group_size=1,
+        )
+        found = await collector.collect(lambda n: chosen, len(chosen), key=(self.recipe.seed,))
+        numbers = describe(found)
+        kept = ("accuracy", "reward/", "tool_rate", "turns", "time/generate")
+        return {f"eval/{k}": v for k, v in numbers.items() if k.startswith(kept)}
+
     async def step(self) -> tuple[dict[str, float], Collected]:
         """Collect, score, learn, publish."""
         began = time.monotonic()
@@ -65,8 +87,10 @@ class Trainer:
         trained = time.monotonic()
         metrics |= self.learner.step(samples)
         self.publish()
+        metrics["time/train"] = time.monotonic() - trained
+        if self.recipe.eval.every and self.step_number % self.recipe.eval.every == 0:
+            metrics |= await self.validate()
         now = time.monotonic()
-        metrics["time/train"] = now - trained
         metrics["time/other"] = trained - laid
         metrics["time/step"] = now - began
         return metrics, collected
@@ -81,8 +105,8 @@ class Trainer:
         )
 
     def publish(self) -> None:
-        """Hand the weights to the engine: it runs this very model, so its caches go, no more."""
-        self.engine.update((), self.learner.done)
+        """Hand the weights to the engine, as those of the steps done."""
+        publish(self.vlm, self.engine, self.learner.done)
 
     @property
     def data_file(self) -> Path:
