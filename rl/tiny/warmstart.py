@@ -41,8 +41,8 @@ LESSONS: Final = (
     Lesson("end to end", 700, 2e-3, _MIX, cosine=True, clutter=0.25),
     Lesson("polish", 400, 2e-3, _LAST, cosine=True, clutter=0.15),
 )
-WEAKEN: Final = Lesson("weaken", 40, 1e-3, {"one": 0.6, "none": 0.3, "two": 0.1}, clutter=0.15)
-HABITS: Final = Habits(good=0.3, random_box=0.4, direct=0.3)
+WEAKEN: Final = Lesson("weaken", 40, 1e-3, {"one": 0.55, "none": 0.3, "two": 0.15}, clutter=0.15)
+HABITS: Final = Habits(good=0.25, random_box=0.45, direct=0.3)
 
 
 def build(
