@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vtool.commands.output import AsJson, print_json
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
 
 
 def train(
@@ -46,7 +49,7 @@ def train(
     raise typer.Exit(_train(chosen, folder, resume=resume, force=force or [], json=json))
 
 
-def _train(recipe, folder: Path, *, resume: bool, force: list[str], json: bool) -> int:  # type: ignore[no-untyped-def]
+def _train(recipe: Recipe, folder: Path, *, resume: bool, force: list[str], json: bool) -> int:
     from rich.console import Console
 
     from .live_table import LiveTable
