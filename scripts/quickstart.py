@@ -49,7 +49,7 @@ class Plan:
     recipe: str
     start: str | None
     count: int
-    photos: Path | None
+    photos: str | None
     changes: tuple[str, ...]
 
 
@@ -73,7 +73,7 @@ def quickstart(plan: Plan, began: float) -> int:
     quiet_library()
     recipe = make_recipe(plan)
     open_folder(plan)
-    held_out = write_held_out(plan)
+    held_out = write_held_out(plan, recipe)
     start = recipe.model
     # A second process measures while this one trains: two cores, one thread each.
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
@@ -105,7 +105,7 @@ def read_plan(words: list[str] | None) -> Plan:
     parser.add_argument("--start", help="tiny/weak, tiny/clean or a folder; else the recipe's")
     parser.add_argument("--count", type=int, default=500, help="held-out questions with one zoom")
     parser.add_argument(
-        "--photos", type=Path, help="folder of photographs as backgrounds; scikit-image: its own"
+        "--photos", help="folder of photographs as backgrounds; bundled: those of scikit-image"
     )
     parser.add_argument("changes", nargs="*", metavar="key=value", help="changes to the recipe")
     a = parser.parse_args(words)
@@ -119,7 +119,7 @@ def make_recipe(plan: Plan) -> Any:
     recipe = load_recipe(plan.recipe, plan.changes)
     options = {**recipe.data.options, "seed": plan.seed}
     if plan.photos is not None:
-        options |= {"photos": str(photo_folder(plan)), "suffix": "jpg"}
+        options |= {"photos": plan.photos, "suffix": "jpg"}
     data = replace(recipe.data, options=options)
     return replace(recipe, seed=plan.seed, data=data, model=plan.start or recipe.model)
 
@@ -139,37 +139,22 @@ def open_folder(plan: Plan) -> None:
     mark.write_text(told, encoding="utf-8")
 
 
-def photo_folder(plan: Plan) -> Path:
-    """The photographs; those of scikit-image are written out as JPEG files first."""
-    from vtool.worlds.photos import write_bundled_photos
+def write_held_out(plan: Plan, recipe: Any) -> Path:
+    """Held-out questions of the recipe's world: one zoom, none, two.
 
-    assert plan.photos is not None
-    if str(plan.photos) != "scikit-image":
-        return plan.photos
-    folder = plan.out.with_name(plan.out.name + "-photos")
-    if not folder.is_dir():
-        write_bundled_photos(folder)
-    return folder
+    Raises:
+        DataError: The recipe trains on a file; there is nothing to draw held-out questions from.
+    """
+    from vtool.rl.assembly import write_world
 
-
-def write_held_out(plan: Plan) -> Path:
-    """Held-out questions: one zoom, none, two."""
-    from vtool.worlds.dataset import make
-
-    folder = plan.out / "held_out"
-    if (folder / "tasks.jsonl").is_file():
-        return folder / "tasks.jsonl"
-    photos = {} if plan.photos is None else {"photos": photo_folder(plan), "suffix": "jpg"}
+    if recipe.data.path is not None:
+        raise DataError("the quick start draws its questions; for a file use train and eval")
     other = max(1, plan.count // 5)
-    return make(
-        folder,
-        seed=HELD_OUT_SEED + plan.seed,
-        one=plan.count,
-        none=other,
-        two=other,
-        split="held_out",
-        **photos,
-    )
+    kept = {k: v for k, v in recipe.data.options.items() if k in ("photos", "suffix", "sizes")}
+    counts = {"one": plan.count, "none": other, "two": other}
+    options = {**kept, **counts, "seed": HELD_OUT_SEED + plan.seed, "split": "held_out"}
+    spec = replace(recipe.data, options=options)
+    return write_world(spec, plan.out / "held_out") / "tasks.jsonl"
 
 
 def check_disjoint(train: Path, held_out: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vtool.commands.output import AsJson, print_json, print_table
-from vtool.errors import DataError, UnknownName
+from vtool.errors import DataError, UnknownName, require
 
 app = typer.Typer(help="Make task files, or check them.", no_args_is_help=True)
 
@@ -49,7 +49,9 @@ def make(
     one: Annotated[int, typer.Option(help="Questions that need one zoom.")] = 100,
     two: Annotated[int, typer.Option(help="Questions that need a zoom into a crop.")] = 0,
     split: Annotated[str, typer.Option(help="train or held_out.")] = "train",
-    photos: Annotated[Path | None, typer.Option(help="Folder of photographs to draw on.")] = None,
+    photos: Annotated[
+        Path | None, typer.Option(help="Folder of photographs to draw on; bundled: scikit-image's.")
+    ] = None,
     sizes: Annotated[str, typer.Option(help="fixed or varied.")] = "fixed",
     suffix: Annotated[str, typer.Option(help="png or jpg.")] = "png",
     json: AsJson = False,
@@ -58,7 +60,12 @@ def make(
     if world not in WORLDS:
         raise UnknownName("world", world, WORLDS)
     from vtool.worlds.dataset import make as make_zoom
+    from vtool.worlds.photos import write_bundled_photos
 
+    if photos is not None and str(photos) == "bundled":
+        require("skimage", "photos")
+        photos = out / "photos"
+        write_bundled_photos(photos)
     try:
         tasks = make_zoom(
             out,
