@@ -117,14 +117,15 @@ class Learner:
 
         Returns:
             Loss, ratios, entropy, gradient norm, distance moved, mismatch between recorded and
-            recomputed log-probs, over the samples that have credit. Nothing at all where none
-            has: then the weights stay as they are.
+            recomputed log-probs, over the samples that have credit. Where none has, the weights
+            stay as they are and there is little to say.
 
         Raises:
             LearnerStopped: Too many steps in a row had no finite gradient.
         """
-        metrics: dict[str, float] = {}
         live = self._live(samples)
+        rate = self.settings.rate(self.done, self.steps)
+        metrics = {} if live else {"lr": rate, "trained_tokens": 0.0}
         for epoch in range(self.settings.inner_epochs if live else 0):
             got = self._update(samples, self._surrogate, live)
             # What tells engine and learner apart is seen before the first update only.

@@ -190,7 +190,7 @@ def test_who_has_no_credit_counts_in_the_mean_and_moves_nothing():
 def test_a_step_without_any_credit_leaves_all_as_it_is():
     one = learner()
     before = state(one)
-    assert one.step(behaviour(credit=(0.0,))) == {}
+    assert one.step(behaviour(credit=(0.0,))) == {"lr": 3e-4, "trained_tokens": 0.0}
     assert one.done == 1
     assert all(torch.equal(p, before[n]) for n, p in state(one).items())
 
