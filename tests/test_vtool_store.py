@@ -9,6 +9,7 @@ from PIL import Image as PILImage
 from vtool.errors import MediaError, StoreError
 from vtool.geometry import Box, Mask
 from vtool.media import Clip, Image
+from vtool.record import Episode, Fork
 from vtool.store import DepthMap, Origin, Store, Table
 
 
@@ -121,3 +122,12 @@ def test_clips_need_rising_times_and_one_size():
         Clip((picture(1), picture(2, (8, 8))), (0.0, 1.0))
     with pytest.raises(MediaError, match="a time for each"):
         Clip(frames, (0.0,))
+
+
+def test_a_context_keeps_the_store_it_is_given_even_an_empty_one():
+    episode = Episode(task_id="t")
+    episode.store.add(picture())
+    empty = Store()
+    assert episode.open("helper", store=empty).store is empty
+    assert episode.open("policy", edge=Fork(0, 0), store=Store()).store is not episode.store
+    assert episode.open("policy").store is episode.store

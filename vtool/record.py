@@ -341,9 +341,11 @@ class Episode:
             parent = self.contexts[edge.parent]
             if isinstance(edge, Fork):
                 prefix = parent.segments[: edge.at]
-                store = store or parent.store.fork()
-            store = store or parent.store
-        context = Context(len(self.contexts), seat, store or self.store, edge, prefix)
+                # An empty store is a store: only None means that none was given.
+                store = parent.store.fork() if store is None else store
+            store = parent.store if store is None else store
+        store = self.store if store is None else store
+        context = Context(len(self.contexts), seat, store, edge, prefix)
         self.contexts.append(context)
         return context
 

@@ -93,9 +93,9 @@ class Store:
     """Append-only entries along one path of an episode."""
 
     def __init__(self, parent: Store | None = None) -> None:
-        self._shared: tuple[Entry, ...] = tuple(parent) if parent else ()
+        self._shared: tuple[Entry, ...] = tuple(parent) if parent is not None else ()
         self._own: list[Entry] = []
-        self._clock: list[int] = parent._clock if parent else [0]
+        self._clock: list[int] = parent._clock if parent is not None else [0]
 
     @classmethod
     def restore(cls, entries: Sequence[Entry]) -> Store:
