@@ -291,10 +291,21 @@ def tell(plan: Plan, summary: dict[str, Any]) -> None:
         f"with a blank crop {s['accuracy_blank_crop']:.3f}"
     )
     print(f"look at: {plan.out}/report.html (episodes, boxes, curves), {plan.out}/summary.json")
-    print(
-        f'try: vtool ask {plan.out}/held_out/images/000000.png "where is the red circle?" '
-        f"--model {plan.out}/model"
-    )
+    picture, question = example(plan.out / "held_out")
+    print(f'try: {command()} ask {picture} "{question}" --model {plan.out}/model')
+
+
+def example(held_out: Path) -> tuple[Path, str]:
+    """A held-out picture and its question, one that needs a zoom."""
+    with (held_out / "tasks.jsonl").open(encoding="utf-8") as lines:
+        row = next(r for r in map(json.loads, lines) if r["tags"]["zooms"] == 1)
+    return held_out / row["images"][0], row["messages"][0]["content"].removeprefix("<image>")
+
+
+def command() -> str:
+    """How `vtool` is called from here: it may not be on the path."""
+    tool = Path(sys.executable).with_name("vtool")
+    return str(tool.relative_to(Path.cwd())) if tool.is_relative_to(Path.cwd()) else str(tool)
 
 
 if __name__ == "__main__":
