@@ -153,6 +153,8 @@ def test_data_check_ends_with_2_and_names_the_line(tmp_path: Path, capsys):
 def test_ctrl_c_ends_a_real_process_with_130(tmp_path: Path):
     program = (
         "import os, signal, vtool.cli as c\n"
+        # A shell that starts us in the background has SIGINT ignored, and children inherit that.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class P:\n"
         "    def load(self):\n"
         "        def wait() -> None:\n"
