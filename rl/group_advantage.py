@@ -14,7 +14,7 @@ import numpy as np
 
 from vtool.errors import VToolError
 from vtool.message import Author
-from vtool.record import Context, Episode, Fork
+from vtool.record import Context, Episode, Fold, Fork, Spawn
 from vtool.reward import Score, Unscored
 
 from .advantage import ESTIMATORS, Floats
@@ -74,7 +74,7 @@ def group_credits(
     returns, believed = totals(scores)
     advantages = ESTIMATORS[estimator](returns, believed, **(options or {}))
     return [
-        Credit(episode, context, _spread(context, float(advantage), score.turns))
+        Credit(episode, context, _spread(episode, context, float(advantage), score.turns))
         for episode, score, advantage, fine in zip(
             episodes, scores, advantages, believed, strict=True
         )
@@ -84,11 +84,30 @@ def group_credits(
     ]
 
 
-def _spread(context: Context, advantage: float, turns: Mapping[int, float]) -> tuple[float, ...]:
+def _spread(
+    episode: Episode, context: Context, advantage: float, turns: Mapping[int, float]
+) -> tuple[float, ...]:
+    """Advantage of the episode, and the turn's own credit where the turn is the episode's."""
+    before = _turns_before(episode, context)
     return tuple(
-        advantage + turns.get(s.turn, 0.0) if s.author is Author.POLICY else 0.0
+        advantage + (0.0 if before is None else turns.get(before + s.turn, 0.0))
+        if s.author is Author.POLICY
+        else 0.0
         for s in context.segments
     )
+
+
+def _turns_before(episode: Episode, context: Context) -> int | None:
+    """Assistant turns of the path before this context; None for a child: its turns are its own."""
+    count = 0
+    while context.edge is not None:
+        if isinstance(context.edge, Spawn):
+            return None
+        parent = episode.contexts[context.edge.parent]
+        if isinstance(context.edge, Fold):
+            count += parent.turn
+        context = parent
+    return count
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from vtool.rl.advantage import ESTIMATORS
 from vtool.rl.group_advantage import group_credits, tree_credits, tree_nodes
 
 from vtool.errors import VToolError
-from vtool.message import Author, Show
-from vtool.record import Episode, Fork, StopReason
+from vtool.message import Action, Author, Message, Role, Show
+from vtool.record import Episode, Fold, Fork, Segment, Spawn, StopReason
 from vtool.reward import Score, Unscored
 
 RENDERER = plain_renderer()
@@ -83,6 +83,25 @@ def test_turns_alone_can_revive_a_dead_group():
     first, second = group_credits(group([1, 1]), turned)
     assert not first.dead
     assert second.dead
+
+
+def spoken(turn):
+    message = Message(role=Role.ASSISTANT, author=Author.POLICY, action=Action("x"))
+    ids, logprobs = np.zeros(1, np.int32), np.zeros(1, np.float32)
+    return Segment(
+        author=Author.POLICY, turn=turn, ids=ids, logprobs=logprobs, version=0, messages=(message,)
+    )
+
+
+def test_turns_are_counted_along_the_path_over_folds_and_not_for_children():
+    episode = Episode(task_id="a")
+    for turn in (0, 1):
+        (episode.contexts[0] if turn else episode.open("policy")).append(spoken(turn))
+    episode.open("policy", edge=Fold(0)).append(spoken(0))
+    episode.open("helper", edge=Spawn(0, 0, 0)).append(spoken(0))
+    by_turn = Score({}, 0.0, {0: 10.0, 1: 20.0, 2: 30.0})
+    credits = group_credits([episode], [by_turn])
+    assert [own(c) for c in credits] == [[10.0, 20.0], [30.0], [0.0]]
 
 
 def test_wrong_counts_and_names_are_told():

@@ -288,3 +288,11 @@ def test_a_room_can_be_cleared():
     room.add(ticket(0))
     assert len(room.clear()) == 2
     assert not room.ready
+
+
+def test_what_a_job_raises_comes_out_as_it_was():
+    async def bad():
+        raise KeyError("lost")
+
+    with pytest.raises(KeyError, match="lost"):
+        asyncio.run(run_all([bad, bad]))

@@ -57,6 +57,12 @@ def test_weighted_sums_episode_parts_and_credits_turns():
     assert score.turns == {0: 0.5, 1: 0.0}
 
 
+@pytest.mark.parametrize("combine", [weighted({"anwser": 1.0}), hierarchy(process={"anwser": 1.0})])
+def test_a_misspelt_part_is_told_and_never_weighs_nothing(combine):
+    with pytest.raises(RecipeError, match=r"anwser.*answer"):
+        combine({"format": 1.0, "answer": 1.0})
+
+
 def part(name, fn, scope=Scope.ATTEMPT, site=Site.EPISODE):
     return RewardPart(name, site, scope, fn)
 
@@ -120,6 +126,12 @@ def test_names_lead_to_parts_and_unknown_names_to_the_nearest():
 )
 def test_exact_match(given, accepted, score):
     assert exact_match(given, accepted) == score
+
+
+@pytest.mark.parametrize(("given", "accepted"), [("", "A"), ("the", "A"), ("", "?"), ("an", "")])
+def test_what_normalises_to_nothing_is_not_all_the_same(given, accepted):
+    assert exact_match(given, [accepted]) == 0
+    assert exact_match(accepted or "x", [accepted or "x"]) == 1
 
 
 def test_normalising_is_idempotent():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from vtool.errors import RecipeError
+from vtool.errors import RecipeError, nearest
 from vtool.reward import Combine, Marks, Score, Unscored, combines
 
 
@@ -75,7 +75,7 @@ def weighted(weights: Mapping[str, float]) -> Combine:
         total = 0.0
         turns: dict[int, float] = {}
         for name, weight in weights.items():
-            marks = parts.get(name)
+            marks = known(parts, name)
             if isinstance(marks, Sequence):
                 for turn, value in enumerate(marks):
                     turns[turn] = turns.get(turn, 0.0) + weight * value
@@ -84,6 +84,17 @@ def weighted(weights: Mapping[str, float]) -> Combine:
         return Score(parts, total, turns)
 
     return combine
+
+
+def known(parts: Mapping[str, Marks], name: str) -> Marks:
+    """The marks of a part that was judged; None where it does not apply.
+
+    Raises:
+        RecipeError: No such part was judged: a misspelt name would weigh nothing in silence.
+    """
+    if name not in parts:
+        raise RecipeError(f"no part {name!r} was judged{nearest(name, parts)}; add it to `parts`")
+    return parts[name]
 
 
 def number(parts: Mapping[str, Marks], name: str) -> float:
@@ -100,7 +111,7 @@ def number(parts: Mapping[str, Marks], name: str) -> float:
 
 def weighted_mean(parts: Mapping[str, Marks], weights: Mapping[str, float]) -> float:
     """Mean of the parts that apply, 0 where none does, clipped to [0, 1]."""
-    pairs = [(w, number(parts, n)) for n, w in weights.items() if parts.get(n) is not None]
+    pairs = [(w, number(parts, n)) for n, w in weights.items() if known(parts, n) is not None]
     if not pairs:
         return 0.0
     mean = sum(w * v for w, v in pairs) / sum(w for w, _ in pairs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vtool.message import Message, Role, Show, Text
-from vtool.record import Context, Episode
+from vtool.record import Context, Episode, Spawn
 
 
 class Memory(Protocol):
@@ -30,15 +30,29 @@ class Window:
 
     def view(self, episode: Episode, context: Context) -> Sequence[Message] | None:
         """Fold when the window is full."""
-        messages = context.messages()
-        shown = [s for m in messages for s in m.shows]
-        if len(shown) <= self.pictures:
+        opening = _opening(episode, context)
+        first = [s for m in opening for s in m.shows]
+        room = max(1, self.pictures - len(first))
+        here = [s for m in context.messages() for s in m.shows]
+        if len(here) <= len(first) + room:
             return None
-        opening = [m for m in messages if m.role in (Role.SYSTEM, Role.USER)]
-        first = {s.handle for m in opening for s in m.shows}
-        keep = [s for s in shown if s.handle not in first][-max(1, self.pictures - len(first)) :]
+        keep = here[-room:]
+        seen = {s.handle for m in episode.path_messages() for s in m.shows}
+        away = len(seen - {s.handle for s in (*first, *keep)})
+        told = Text(f"\n({away} earlier views were put away.)\n")
         last = opening[-1]
-        told = Text(f"\n({len(shown) - len(first) - len(keep)} earlier views were put away.)\n")
         parts = (*last.parts, told, *(Show(s.handle, s.max_pixels) for s in keep))
         folded = Message(role=last.role, parts=parts, author=last.author)
         return [*opening[:-1], folded]
+
+
+def _opening(episode: Episode, context: Context) -> list[Message]:
+    """The task as it was first put: what stood before the first assistant turn of all."""
+    while context.edge is not None and not isinstance(context.edge, Spawn):
+        context = episode.contexts[context.edge.parent]
+    opening: list[Message] = []
+    for message in context.messages():
+        if message.role is Role.ASSISTANT:
+            break
+        opening.append(message)
+    return opening

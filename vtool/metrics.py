@@ -22,8 +22,9 @@ def normalize_answer(text: str) -> str:
     folded = unicodedata.normalize("NFKC", text).casefold().strip()
     if _is_number(folded):
         return _plain_number(folded)
-    bare = "".join(" " if c in string.punctuation else c for c in folded)
-    return " ".join(_ARTICLES.sub(" ", bare).split())
+    bare = " ".join("".join(" " if c in string.punctuation else c for c in folded).split())
+    # What would vanish is kept: "A" is a choice, and "?" is not the same as no answer.
+    return " ".join(_ARTICLES.sub(" ", bare).split()) or bare or folded
 
 
 def exact_match(answer: str | None, accepted: Iterable[str]) -> float:

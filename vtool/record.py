@@ -385,9 +385,12 @@ class Episode:
         context, parts = self.final, []
         while True:
             parts.append(context.messages())
-            if not isinstance(context.edge, Fold):
+            edge = context.edge
+            while isinstance(edge, Fork):  # its prefix is the parent's; what was before, too
+                edge = self.contexts[edge.parent].edge
+            if not isinstance(edge, Fold):
                 break
-            context = self.contexts[context.edge.parent]
+            context = self.contexts[edge.parent]
         return [m for part in reversed(parts) for m in part]
 
 

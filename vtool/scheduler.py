@@ -57,7 +57,10 @@ async def run_all(
                 barrier.leave()
 
     with barrier.participants(workers) if barrier is not None else nullcontext():
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(work())
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from several
     return [results[i] for i in range(len(jobs))]

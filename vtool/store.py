@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vtool.errors import StoreError, nearest
+from vtool.errors import MediaError, StoreError, nearest
 from vtool.geometry import Mask, Region, Size, Unmappable
 from vtool.media import Clip, Image, Op
 from vtool.message import Json
@@ -30,12 +30,24 @@ class DepthMap:
     values: NDArray[np.float32]
     metric: bool = False
 
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.values.dtype != np.float32:
+            raise MediaError(
+                f"depth needs float32 (H, W), got {self.values.dtype} {self.values.shape}"
+            )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cloud:
     """Points in space: float32 (N, 3), metres, x right, y down, z forward."""
 
     points: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.points.ndim != 2 or self.points.shape[1] != 3 or self.points.dtype != np.float32:
+            raise MediaError(
+                f"cloud needs float32 (N, 3), got {self.points.dtype} {self.points.shape}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,4 +239,6 @@ def value_digest(value: Value) -> str:
         return hashlib.sha256(json.dumps(value.rows, sort_keys=True).encode()).hexdigest()
     array = {Mask: "cells", DepthMap: "values", Cloud: "points"}[type(value)]
     data: NDArray[np.generic] = np.ascontiguousarray(getattr(value, array))
-    return hashlib.sha256(f"{data.dtype}{data.shape}".encode() + data.tobytes()).hexdigest()
+    unit = "metric" if isinstance(value, DepthMap) and value.metric else ""
+    head = f"{data.dtype}{data.shape}{unit}".encode()
+    return hashlib.sha256(head + data.tobytes()).hexdigest()

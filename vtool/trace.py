@@ -50,7 +50,9 @@ class TraceWriter:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         (self.folder / "media").mkdir(parents=True, exist_ok=True)
-        self._file = (self.folder / "episodes.jsonl").open("a", encoding="utf-8")
+        path = self.folder / "episodes.jsonl"
+        _drop_torn_line(path)
+        self._file = path.open("a", encoding="utf-8")
 
     def __enter__(self) -> TraceWriter:
         return self
@@ -82,6 +84,16 @@ class TraceWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off what a killed writer left of its last line, so that the next one stands alone."""
+    if path.is_file():
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            with path.open("r+b") as file:
+                file.truncate(whole)
 
 
 def write_trace(folder: Path | str, records: Iterable[TraceRecord]) -> None:
@@ -116,7 +128,7 @@ def read_trace(
                 body = json.loads(line)
                 if only is None or only(str(body["episode"]["task_id"]), body["meta"]):
                     yield _read_record(body, Path(folder) / "media")
-            except (KeyError, TypeError, ValueError, StoreError) as err:
+            except (KeyError, IndexError, TypeError, ValueError, StoreError) as err:
                 raise TraceError(f"{path}, line {number}: {type(err).__name__}: {err}") from err
 
 

@@ -125,6 +125,7 @@ def decode_episode(raw: Mapping[str, Any], entries: list[Entry]) -> Episode:
         seed=raw["seed"],
         store=_read_store(raw["store"], entries),
         stop=StopReason(raw["stop"]),
+        leaf=raw["leaf"],
         answer=raw["answer"],
         verdicts=raw["verdicts"],
         error=raw["error"],

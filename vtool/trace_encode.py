@@ -37,6 +37,7 @@ def encode_episode(ep: Episode, order: Mapping[int, int]) -> Json:
         "task_id": ep.task_id,
         "seed": ep.seed,
         "stop": str(ep.stop),
+        "leaf": ep.leaf,
         "answer": ep.answer,
         "verdicts": ep.verdicts,
         "error": ep.error,
