@@ -120,7 +120,7 @@ class Recipe:
     data: DataSpec = field(default_factory=DataSpec)
     trace: str | None = None
     trace_least: float | None = None
-    tools: tuple[str, ...] = ("zoom",)
+    tools: tuple[str | dict[str, dict[str, Any]], ...] = ("zoom",)
     group_size: int = 8
     prompts: int = 16
     steps: int = 60

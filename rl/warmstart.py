@@ -19,8 +19,8 @@ from vtool.pairs import load_renderer
 from vtool.record import Context, Episode
 from vtool.render import Renderer
 from vtool.reward import Unscored
-from vtool.tool import ToolSpec
 from vtool.toolbox import Toolbox
+from vtool.toolspec import ToolSpec
 from vtool.trace import TraceRecord, read_trace
 
 from .assembly import model_folder, seed_everything

@@ -19,7 +19,7 @@ from vtool.geometry import Box, Convention, Point, Region, Span, Units
 from vtool.media import Clip, Image
 from vtool.message import Action, Author, Fault, Message, Outcome, Role, Show, Text, ToolCall
 from vtool.store import Store
-from vtool.tool import Kind, Param, ToolSpec
+from vtool.toolspec import Kind, Param, ToolSpec
 
 BOTH = [Hermes(), Inline()]
 PIECES = st.sampled_from(

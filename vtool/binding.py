@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vtool.dialects.base import Dialect
 from vtool.errors import FaultCode, GeometryError, ModelFault, StoreError, nearest
 from vtool.geometry import Region, Shape, Size, Span
 from vtool.message import BoundCall, Json, ToolCall
 from vtool.store import Store
-from vtool.tool import MEDIA_KINDS, PLACE_KINDS, VALUE_KINDS, Kind, Param, Tool
+from vtool.tool import Tool
+from vtool.toolspec import MEDIA_KINDS, PLACE_KINDS, VALUE_KINDS, Kind, Param
 
 Shown = Callable[[str], Size | None]
 """Size at which the model last saw a picture, by handle."""
@@ -28,6 +29,7 @@ class Binding:
     values: dict[str, object] = field(default_factory=dict)
     """What the function is called with."""
     media: dict[str, str] = field(default_factory=dict)
+    """Handles by argument; the pictures of a list as `images[0]`, `images[1]` ..."""
     regions: dict[str, tuple[Region, ...]] = field(default_factory=dict)
     plain: dict[str, Json] = field(default_factory=dict)
     clamped: bool = False
@@ -64,8 +66,6 @@ def bind(
     for param in sorted(tool.spec.params, key=lambda p: p.of is not None):
         if param.name in raw:
             _bind_one(param, raw[param.name], out, store, dialect, shown)
-        elif param.kind in MEDIA_KINDS and not param.required and param.default is None:
-            continue
     return out
 
 
@@ -96,6 +96,8 @@ def _bind_one(
         handle = dialect.picture(raw, store)
         _check_kind(param, handle, store)
         out.media[param.name], out.values[param.name] = handle, store[handle].value
+    elif param.kind is Kind.IMAGES:
+        _bind_images(param, raw, out, store, dialect)
     elif param.kind in VALUE_KINDS:
         handle = _value_handle(param, raw, store)
         out.media[param.name], out.values[param.name] = handle, store[handle].value
@@ -103,6 +105,19 @@ def _bind_one(
         _bind_place(param, raw, out, store, dialect, shown)
     else:
         out.values[param.name] = out.plain[param.name] = plain_value(param, raw)
+
+
+def _bind_images(param: Param, raw: Json, out: Binding, store: Store, dialect: Dialect) -> None:
+    if not isinstance(raw, list) or not raw:
+        raise _mistyped(param, "a list of pictures", raw)
+    one = replace(param, kind=Kind.IMAGE)
+    values: list[object] = []
+    for i, row in enumerate(raw):
+        handle = dialect.picture(row, store)
+        _check_kind(one, handle, store)
+        out.media[f"{param.name}[{i}]"] = handle
+        values.append(store[handle].value)
+    out.values[param.name] = values
 
 
 def _check_kind(param: Param, handle: str, store: Store) -> None:

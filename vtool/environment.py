@@ -17,8 +17,8 @@ from vtool.message import Action, Author, Json, Message, Part, Role, Show, Text,
 from vtool.record import Context, StopReason
 from vtool.store import Store
 from vtool.task import Task
-from vtool.tool import ToolSpec
 from vtool.toolbox import Toolbox, refusal
+from vtool.toolspec import ToolSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,10 @@ def nearest(name: str, names: Iterable[str]) -> str:
 _INSTALL = {
     "train": "pip install -c constraints/cpu.txt 'vtool-agent[train]'",
     "photos": "pip install 'vtool-agent[photos]'",
+    "vision": "pip install 'vtool-agent[vision]'",
+    "segment": "pip install 'vtool-agent[segment]'",
+    "spatial": "pip install 'vtool-agent[spatial]'",
+    "mcp": "pip install 'vtool-agent[mcp]'",
     "demo": "pip install 'vtool-agent[demo]'",
 }
 
@@ -162,5 +166,9 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as err:
         if err.name and err.name.split(".")[0] != module.split(".")[0]:
             raise
-        line = _INSTALL.get(extra, f"pip install 'vtool-agent[{extra}]'")
-        raise MissingExtra(f"{module} is not installed: run `{line}`") from err
+        raise MissingExtra(f"{module} is not installed: run `{install_line(extra)}`") from err
+
+
+def install_line(extra: str) -> str:
+    """The exact command that brings an extra of this distribution."""
+    return _INSTALL.get(extra, f"pip install 'vtool-agent[{extra}]'")

@@ -15,7 +15,7 @@ from vtool.engines.base import Completion, Prompt
 from vtool.message import Action, Message
 from vtool.record import Context, Sampling, Segment
 from vtool.store import Store
-from vtool.tool import ToolSpec
+from vtool.toolspec import ToolSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from vtool.message import Action, Author, Message, Role, Text
 from vtool.record import Ids, Segment
 from vtool.spans import call_spans, decode_spans
 from vtool.store import Store
-from vtool.tool import ToolSpec
+from vtool.toolspec import ToolSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtool.errors import MediaError, StoreError, nearest
-from vtool.geometry import Mask, Region, Size, Unmappable
+from vtool.geometry import Box, Mask, Region, Shape, Size, Unmappable, coverage
 from vtool.media import Clip, Image, Op
 from vtool.message import Json
 from vtool.transform import Affine
@@ -70,6 +70,25 @@ _PREFIX: Mapping[type, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Tile:
+    """A part of a sheet, and the entry that it shows."""
+
+    cell: Box
+    """Where it lies on the sheet."""
+    parent: str
+    transform: Affine
+    """From the cell's own unit square to the parent's."""
+
+    def lift(self, shape: Shape) -> Shape | Unmappable:
+        """A shape on the sheet, on the parent; `Unmappable` where it leaves the cell."""
+        inside = Affine.crop(self.cell).inverse()
+        if isinstance(shape, Box | Mask) and coverage(_extent(shape), self.cell) < 1 - 1e-9:
+            return Unmappable("the place reaches over several pictures of the sheet")
+        local = inside.apply(shape)
+        return local if isinstance(local, Unmappable) else self.transform.apply(local)
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Where an entry came from."""
 
@@ -82,6 +101,8 @@ class Origin:
     """Steps that make it again from the parent, where it is a deterministic view."""
     times_s: tuple[float, ...] | None = None
     """Source times, for frames and clips."""
+    tiles: tuple[Tile, ...] = ()
+    """For sheets: which part shows which entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +172,8 @@ class Store:
             origin = self._from_lineage(value, origin)
             # From here on the origin tells the way back, one step at a time.
             value = value.rooted()
-        if origin.parent is not None:
-            self[origin.parent]
+        for parent in {origin.parent, *(t.parent for t in origin.tiles)} - {None}:
+            self[str(parent)]
         prefix = _PREFIX[type(value)]
         number = 1 + sum(e.kind == prefix for e in self)
         entry = Entry(f"{prefix}_{number}", value, value_digest(value), origin, self._clock[0])
@@ -194,14 +215,10 @@ class Store:
         """
         while True:
             origin = self[region.media].origin
-            if origin.parent is None:
-                return region
-            if origin.transform is None:
-                return Unmappable(f"{region.media} has no map back to {origin.parent}")
-            shape = origin.transform.apply(region.shape)
-            if isinstance(shape, Unmappable):
-                return shape
-            region = Region(origin.parent, shape)
+            step = _through_tiles(region, origin) if origin.tiles else _through(region, origin)
+            if step is None or isinstance(step, Unmappable):
+                return region if step is None else step
+            region = step
 
     def source(self, handle: str) -> str:
         """Handle of the entry at the root of this one."""
@@ -216,6 +233,27 @@ class Store:
                 line = image.lineage
                 return Origin(entry.handle, origin.tool, line.transform, line.ops, origin.times_s)
         return origin
+
+
+def _extent(shape: Box | Mask) -> Box:
+    return shape if isinstance(shape, Box) else shape.box()
+
+
+def _through(region: Region, origin: Origin) -> Region | Unmappable | None:
+    if origin.parent is None:
+        return None
+    if origin.transform is None:
+        return Unmappable(f"{region.media} has no map back to {origin.parent}")
+    shape = origin.transform.apply(region.shape)
+    return shape if isinstance(shape, Unmappable) else Region(origin.parent, shape)
+
+
+def _through_tiles(region: Region, origin: Origin) -> Region | Unmappable:
+    for tile in origin.tiles:
+        shape = tile.lift(region.shape)
+        if not isinstance(shape, Unmappable):
+            return Region(tile.parent, shape)
+    return Unmappable(f"the place does not lie in one picture of {region.media}")
 
 
 def check_visible(handle: str, store: Store) -> None:

@@ -35,7 +35,7 @@ from vtool.scribe import ENDED, SPEAKS, Scribe, Stand, grouped
 from vtool.showing import Showing
 from vtool.spans import call_spans, decode_spans, sampled
 from vtool.store import Store
-from vtool.tool import ToolSpec
+from vtool.toolspec import ToolSpec
 
 
 class TokenRenderer:

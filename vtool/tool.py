@@ -8,175 +8,36 @@ was wrong; any other exception is a bug of the tool.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, overload
 
-from vtool.errors import VToolError
-from vtool.geometry import Box, Convention, Mask, Point, Region, Span
-from vtool.media import Clip, Image
-from vtool.message import Json
+from vtool.config import build
+from vtool.errors import RecipeError, VToolError
+from vtool.needs import Lack, Need
+from vtool.observation import Call, Observation, Settings, ToolReturn, Way
 from vtool.registry import Registry
-from vtool.store import Cloud, DepthMap, Table, Value
+from vtool.toolspec import KINDS, MEDIA_KINDS, PLACE_KINDS, VALUE_KINDS, Kind, Param, ToolSpec
 
-
-class Kind(StrEnum):
-    """What an argument is, as far as binding is concerned."""
-
-    IMAGE = "image"
-    CLIP = "clip"
-    BOX = "box"
-    BOXES = "boxes"
-    POINT = "point"
-    POINTS = "points"
-    SPAN = "span"
-    MASK = "mask"
-    DEPTH = "depth"
-    CLOUD = "cloud"
-    TABLE = "table"
-    STRING = "string"
-    INTEGER = "integer"
-    NUMBER = "number"
-    BOOLEAN = "boolean"
-    STRINGS = "strings"
-
-
-_KINDS: Mapping[object, Kind] = {
-    Image: Kind.IMAGE,
-    Clip: Kind.CLIP,
-    Box: Kind.BOX,
-    list[Box]: Kind.BOXES,
-    Point: Kind.POINT,
-    list[Point]: Kind.POINTS,
-    Span: Kind.SPAN,
-    Mask: Kind.MASK,
-    DepthMap: Kind.DEPTH,
-    Cloud: Kind.CLOUD,
-    Table: Kind.TABLE,
-    str: Kind.STRING,
-    int: Kind.INTEGER,
-    float: Kind.NUMBER,
-    bool: Kind.BOOLEAN,
-    list[str]: Kind.STRINGS,
-}
-
-MEDIA_KINDS = frozenset({Kind.IMAGE, Kind.CLIP})
-VALUE_KINDS = frozenset({Kind.MASK, Kind.DEPTH, Kind.CLOUD, Kind.TABLE})
-PLACE_KINDS = frozenset({Kind.BOX, Kind.BOXES, Kind.POINT, Kind.POINTS})
-
-
-@dataclass(frozen=True, slots=True)
-class Param:
-    """One argument of a tool."""
-
-    name: str
-    kind: Kind
-    description: str = ""
-    required: bool = True
-    default: Json = None
-    choices: tuple[str, ...] = ()
-    of: str | None = None
-    """For places and spans: the argument that names their picture or clip."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToolSpec:
-    """What a model is told about a tool, and what running it needs."""
-
-    name: str
-    description: str
-    params: tuple[Param, ...]
-    version: str = "1"
-    """Part of the cache key: raise it when results change."""
-    seconds: float = 30.0
-    """Deadline of one call."""
-    concurrency: int = 0
-    """How many calls may run at once; 0 means any number."""
-    pure: bool = True
-    """Same arguments, same result: may be cached and replayed."""
-
-    def param(self, name: str) -> Param | None:
-        """The argument of that name, or None."""
-        return next((p for p in self.params if p.name == name), None)
-
-    def schema(self, coordinates: Convention, picture: str = "number of the picture") -> Json:
-        """JSON schema as function-calling templates write it."""
-        props: dict[str, Json] = {}
-        for p in self.params:
-            body = _schema(p, coordinates, picture)
-            text = " ".join(t for t in (p.description, str(body.pop("note", ""))) if t)
-            props[p.name] = {**body, **({"description": text} if text else {})}
-        required: list[Json] = [p.name for p in self.params if p.required]
-        return {
-            "type": "function",
-            "function": {
-                "name": self.name,
-                "description": self.description,
-                "parameters": {"type": "object", "properties": props, "required": required},
-            },
-        }
-
-
-def _schema(p: Param, coordinates: Convention, picture: str) -> dict[str, Json]:
-    number: dict[str, Json] = {"type": "number"}
-    box: dict[str, Json] = {"type": "array", "items": number, "minItems": 4, "maxItems": 4}
-    point: dict[str, Json] = {"type": "array", "items": number, "minItems": 2, "maxItems": 2}
-    note = coordinates.describe()
-    xy = note.replace("x1, y1, x2, y2", "x, y").replace("x, y, width, height", "x, y")
-    plain: dict[Kind, dict[str, Json]] = {
-        Kind.IMAGE: {"type": "integer", "note": f"({picture})"},
-        Kind.CLIP: {"type": "integer", "note": f"({picture})"},
-        Kind.BOX: {**box, "note": f"({note})"},
-        Kind.BOXES: {"type": "array", "items": box, "note": f"(each {note})"},
-        Kind.POINT: {**point, "note": f"({xy})"},
-        Kind.POINTS: {"type": "array", "items": point, "note": f"(each {xy})"},
-        Kind.SPAN: {**point, "note": "([start, end] in seconds)"},
-        Kind.INTEGER: {"type": "integer"},
-        Kind.NUMBER: number,
-        Kind.BOOLEAN: {"type": "boolean"},
-        Kind.STRINGS: {"type": "array", "items": {"type": "string"}},
-    }
-    body: dict[str, Json] = dict(plain.get(p.kind, {"type": "string"}))
-    if p.choices:
-        body["enum"] = list(p.choices)
-    return body
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What a tool gives back.
-
-    Args:
-        values: New things for the store, in order.
-        text: Words for the model.
-        show: Whether pictures and clips among the values are laid before the model; values that
-            are not pictures never become tokens.
-        effective: The places really used, where they differ from those asked for, as regions of
-            the arguments' pictures; told to the model.
-    """
-
-    values: tuple[Value, ...] = ()
-    text: str = ""
-    show: bool = True
-    effective: tuple[Box | Point | Span, ...] = ()
-
-
-ToolReturn: TypeAlias = Value | str | Observation
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What a tool may know of its surroundings, if its function asks for a `Call` argument."""
-
-    seed: int
-    """For tools that draw: a function of episode and call, never of the clock."""
-    places: Mapping[str, tuple[Region, ...]]
-    """Places as bound, with the picture they lie in."""
+__all__ = [
+    "Call",
+    "Kind",
+    "Observation",
+    "Param",
+    "Settings",
+    "Tool",
+    "ToolReturn",
+    "ToolSpec",
+    "Way",
+    "choose",
+    "tool",
+    "tools",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,10 +48,34 @@ class Tool:
     fn: Callable[..., Any]
     call_arg: str | None = None
     """Name of the function's `Call` argument, if it has one."""
+    settings_arg: str | None = None
+    """Name of its `Settings` argument, if it has one."""
+    settings: Settings | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the plain function."""
+        """Call the plain function, under the tool's settings unless others are given."""
+        if self.settings_arg is not None:
+            kwargs = {self.settings_arg: self.settings, **kwargs}
         return self.fn(*args, **kwargs)
+
+    def set(self, **values: object) -> Tool:
+        """The same tool under other settings.
+
+        Raises:
+            RecipeError: A setting that it does not have, or of a wrong type.
+        """
+        if self.settings is None:
+            if values:
+                raise RecipeError(f"tool {self.spec.name} has no settings, got {', '.join(values)}")
+            return self
+        body = {**dataclasses.asdict(typing.cast(Any, self.settings)), **values}
+        made = build(type(self.settings), body, f"tool {self.spec.name}")
+        return dataclasses.replace(self, settings=made)
+
+    def lacks(self) -> list[Lack]:
+        """What is missing before it can run here; loads nothing heavy."""
+        found = (need.lack(self.settings) for need in self.spec.needs)
+        return [lack for lack in found if lack is not None]
 
 
 def _load_tools() -> None:
@@ -199,6 +84,28 @@ def _load_tools() -> None:
 
 tools: Registry[Tool] = Registry("tool", "vtool.tools", _load_tools)
 """All tools by name. Published packages add theirs through the entry point group."""
+
+
+def choose(what: Tool | str | Mapping[str, Any]) -> Tool:
+    """A tool from what a recipe or a script says of it.
+
+    Args:
+        what: The tool itself, its name, or `{name: {setting: value}}`.
+
+    Raises:
+        UnknownName: No such tool.
+        RecipeError: Settings that do not fit.
+    """
+    if isinstance(what, Tool):
+        return what
+    if isinstance(what, str):
+        return tools.get(what)
+    if len(what) != 1:
+        raise RecipeError(f"a tool is a name or {{name: settings}}, got {dict(what)!r}")
+    name, values = next(iter(what.items()))
+    if not isinstance(values, Mapping | None):
+        raise RecipeError(f"settings of tool {name} are keys and values, got {values!r}")
+    return tools.get(name).set(**(values or {}))
 
 
 @overload
@@ -211,6 +118,7 @@ def tool(
     seconds: float = 30.0,
     concurrency: int = 0,
     pure: bool = True,
+    needs: Sequence[Need] = (),
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     fn: Callable[..., Any] | None = None,
@@ -221,6 +129,7 @@ def tool(
     seconds: float = 30.0,
     concurrency: int = 0,
     pure: bool = True,
+    needs: Sequence[Need] = (),
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a typed function, and register it.
 
@@ -231,6 +140,7 @@ def tool(
         seconds: Deadline of one call.
         concurrency: How many calls may run at once; 0 means any number.
         pure: Whether equal arguments give equal results.
+        needs: Libraries, programs and weights without which it cannot run.
 
     Raises:
         VToolError: An argument without a type, or of a type that cannot be bound.
@@ -238,41 +148,47 @@ def tool(
 
     def make(f: Callable[..., Any]) -> Tool:
         summary, told = _docstring(f)
-        params, call_arg = _params(f, told)
-        spec = ToolSpec(name or f.__name__, summary, params, version, seconds, concurrency, pure)
-        return tools.add(spec.name, Tool(spec, f, call_arg))
+        params, call_arg, settings_arg, settings = _params(f, told)
+        called = name or f.__name__
+        spec = ToolSpec(called, summary, params, version, seconds, concurrency, pure, tuple(needs))
+        return tools.add(spec.name, Tool(spec, f, call_arg, settings_arg, settings))
 
     return make if fn is None else make(fn)
 
 
-def _params(f: Callable[..., Any], told: Mapping[str, str]) -> tuple[tuple[Param, ...], str | None]:
+def _params(
+    f: Callable[..., Any], told: Mapping[str, str]
+) -> tuple[tuple[Param, ...], str | None, str | None, Settings | None]:
     hints = typing.get_type_hints(f)
     params: list[Param] = []
-    call_arg: str | None = None
-    last_media: str | None = None
+    call_arg, settings_arg, settings = None, None, None
+    last: str | None = None
     for arg in inspect.signature(f).parameters.values():
         if arg.name not in hints:
             raise VToolError(f"tool {f.__name__}: argument {arg.name!r} needs a type")
         hint = _strip_none(hints[arg.name])
+        required = arg.default is inspect.Parameter.empty
         if hint is Call:
             call_arg = arg.name
-            continue
-        kind, choices = _kind(f.__name__, arg.name, hint)
-        if kind in MEDIA_KINDS:
-            last_media = arg.name
-        of = last_media if kind in PLACE_KINDS or kind is Kind.SPAN else None
-        required = arg.default is inspect.Parameter.empty
-        default = None if required else arg.default
-        params.append(Param(arg.name, kind, told.get(arg.name, ""), required, default, choices, of))
-    return tuple(params), call_arg
+        elif inspect.isclass(hint) and issubclass(hint, Settings):
+            settings_arg, settings = arg.name, hint() if required else arg.default
+        else:
+            kind, choices = _kind(f.__name__, arg.name, hint)
+            if kind in MEDIA_KINDS | VALUE_KINDS:
+                last = arg.name
+            of = last if kind in PLACE_KINDS or kind is Kind.SPAN else None
+            default = None if required else arg.default
+            about = told.get(arg.name, "")
+            params.append(Param(arg.name, kind, about, required, default, choices, of))
+    return tuple(params), call_arg, settings_arg, settings
 
 
 def _kind(function: str, arg: str, hint: object) -> tuple[Kind, tuple[str, ...]]:
     if typing.get_origin(hint) is Literal:
         return Kind.STRING, tuple(str(c) for c in typing.get_args(hint))
-    kind = _KINDS.get(hint)
+    kind = KINDS.get(hint)
     if kind is None:
-        names = ", ".join(getattr(k, "__name__", str(k)) for k in _KINDS)
+        names = ", ".join(getattr(k, "__name__", str(k)) for k in KINDS)
         raise VToolError(f"tool {function}: {arg!r} has type {hint}, which is none of {names}")
     return kind, ()
 

@@ -12,8 +12,9 @@ import inspect
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -33,14 +34,20 @@ from vtool.message import (
     Text,
     ToolCall,
 )
-from vtool.store import Cloud, DepthMap, Origin, Store, Table
-from vtool.tool import Call, Observation, Tool, ToolSpec, tools
+from vtool.observation import Call, Observation, Way
+from vtool.store import Cloud, DepthMap, Origin, Store, Table, Tile, value_digest
+from vtool.tool import Tool, choose
+from vtool.toolspec import ToolSpec
 
 _CACHE_ENTRIES = 1024
 
 
 class ToolBroken(VToolError, RuntimeError):
     """A tool raised something that is no `ModelFault`, or returned what no tool may return."""
+
+
+class ToolUnavailable(VToolError, RuntimeError):
+    """A tool lacks its library, program or weights; the message holds how to get them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ class Toolbox:
     """The tools of a run.
 
     Args:
-        chosen: Tools, or names of registered ones.
+        chosen: Tools, names of registered ones, or `{name: settings}`.
         cache: Whether equal calls of pure tools share one result.
         seconds: A deadline that replaces each tool's own.
         forgiving: Answer a broken tool with a `tool_error` observation instead of raising; for
@@ -79,13 +86,14 @@ class Toolbox:
 
     def __init__(
         self,
-        chosen: Sequence[Tool | str],
+        chosen: Sequence[Tool | str | Mapping[str, Any]],
         *,
         cache: bool = True,
         seconds: float | None = None,
         forgiving: bool = False,
     ) -> None:
-        found = [tools.get(t) if isinstance(t, str) else t for t in chosen]
+        found = [choose(t) for t in chosen]
+        check_ready(found)
         self._offers = {
             t.spec.name: _Offer(t, t.spec, {p.name: p.name for p in t.spec.params}) for t in found
         }
@@ -193,7 +201,11 @@ class Toolbox:
         self, offer: _Offer, binding: Binding, store: Store, seed: int
     ) -> tuple[Observation, bool]:
         spec = offer.tool.spec
-        key = _cache_key(spec, binding, store) if self._cache is not None and spec.pure else None
+        key = (
+            _cache_key(offer.tool, binding, store)
+            if self._cache is not None and spec.pure
+            else None
+        )
         if key is not None and self._cache is not None and key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key], True
@@ -208,6 +220,8 @@ class Toolbox:
         values = dict(binding.values)
         if tool.call_arg:
             values[tool.call_arg] = Call(seed, binding.regions)
+        if tool.settings_arg:
+            values[tool.settings_arg] = tool.settings
         seconds = self._seconds or tool.spec.seconds
         try:
             if inspect.iscoroutinefunction(tool.fn):
@@ -232,9 +246,11 @@ class Toolbox:
         assert done.observation is not None
         assert done.binding is not None
         assert done.tool is not None
-        seen, parent = done.observation, next(iter(done.binding.media.values()), None)
+        seen = done.observation
+        ways = (*seen.ways, *((),) * (len(seen.values) - len(seen.ways)))
         entries = [
-            store.add(v, Origin(parent=parent, tool=done.tool.spec.name)) for v in seen.values
+            store.add(value, _origin(way, done, store))
+            for value, way in zip(seen.values, ways, strict=True)
         ]
         parts: list[Part] = [
             Show(e.handle) for e in entries if seen.show and isinstance(e.value, Image | Clip)
@@ -257,6 +273,19 @@ class Toolbox:
         other = Toolbox((), seconds=self._seconds, forgiving=self._forgiving)
         other._offers, other._cache = offers, self._cache
         return other
+
+
+def check_ready(chosen: Sequence[Tool]) -> None:
+    """A tool that cannot run here is not offered: said at the start, not in the tenth episode.
+
+    Raises:
+        ToolUnavailable: Every tool that lacks something, and how to get it.
+    """
+    lines = [
+        f"{tool.spec.name}: {lack.what} ({lack.fix})" for tool in chosen for lack in tool.lacks()
+    ]
+    if lines:
+        raise ToolUnavailable("tools that cannot run here: " + "; ".join(lines))
 
 
 def check_parallel(index: int, most: int) -> None:
@@ -295,6 +324,25 @@ def _observation(tool: Tool, got: object) -> Observation:
     )
 
 
+def _origin(ways: tuple[Way, ...], done: _Done, store: Store) -> Origin:
+    """Where a result came from; ways are written on values, an origin names handles."""
+    assert done.tool is not None
+    assert done.binding is not None
+    name, handles = done.tool.spec.name, list(done.binding.media.values())
+    by_digest = {store[h].digest: h for h in handles}
+    parents = [by_digest[value_digest(way.of)] for way in ways]
+    tiles = tuple(
+        Tile(way.cell, parent, way.transform)
+        for way, parent in zip(ways, parents, strict=True)
+        if way.cell is not None
+    )
+    if tiles:
+        return Origin(parent=parents[0], tool=name, tiles=tiles)
+    if ways:
+        return Origin(parent=parents[0], tool=name, transform=ways[0].transform)
+    return Origin(parent=next(iter(handles), None), tool=name)
+
+
 def _effective(seen: Observation, binding: Binding) -> tuple[Region, ...]:
     asked = [r for regions in binding.regions.values() for r in regions]
     if seen.effective and asked:
@@ -302,11 +350,12 @@ def _effective(seen: Observation, binding: Binding) -> tuple[Region, ...]:
     return tuple(asked) if binding.clamped else ()
 
 
-def _cache_key(spec: ToolSpec, binding: Binding, store: Store) -> str:
+def _cache_key(tool: Tool, binding: Binding, store: Store) -> str:
     places = {name: [_plain_shape(r) for r in regions] for name, regions in binding.regions.items()}
     media = {name: store[handle].digest for name, handle in binding.media.items()}
-    body = [spec.name, spec.version, media, places, binding.plain]
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    settings = None if tool.settings is None else asdict(cast(Any, tool.settings))
+    body = [tool.spec.name, tool.spec.version, media, places, binding.plain, settings]
+    return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _plain_shape(region: Region) -> list[float]:

@@ -41,7 +41,7 @@ from vtool.record import (
     StopReason,
 )
 from vtool.reward import Score, Unscored
-from vtool.store import Cloud, DepthMap, Entry, Origin, Store, Table, Value, value_digest
+from vtool.store import Cloud, DepthMap, Entry, Origin, Store, Table, Tile, Value, value_digest
 from vtool.transform import Affine
 
 
@@ -74,6 +74,7 @@ def _read_entry(e: Mapping[str, Any], visible: list[Entry], media: Path) -> Entr
         None if e["transform"] is None else Affine(*e["transform"]),
         None if e["ops"] is None else tuple((name, tuple(args)) for name, args in e["ops"]),
         None if e["times_s"] is None else tuple(e["times_s"]),
+        tuple(Tile(Box(*cell), parent, Affine(*t)) for cell, parent, t in e.get("tiles", ())),
     )
     value = _remake(origin, visible) if "value" not in e else _read_value(e["value"], media)
     if value_digest(value) != e["digest"]:

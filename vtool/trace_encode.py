@@ -16,7 +16,8 @@ from vtool.media import Clip, Image
 from vtool.message import Action, BoundCall, Fault, Json, Message, Outcome, Text, ToolCall
 from vtool.record import Context, Edge, Episode, Fold, Fork, Placement, Segment
 from vtool.reward import Score, Unscored
-from vtool.store import Cloud, DepthMap, Entry, Value
+from vtool.store import Cloud, DepthMap, Entry, Tile, Value
+from vtool.transform import Affine
 
 
 def collect_entries(episode: Episode) -> tuple[list[Entry], dict[int, int]]:
@@ -197,22 +198,24 @@ def encode_entry(e: Entry, media: Path) -> Json:
         "digest": e.digest,
         "parent": o.parent,
         "tool": o.tool,
-        "transform": None
-        if o.transform is None
-        else [
-            o.transform.a,
-            o.transform.b,
-            o.transform.c,
-            o.transform.d,
-            o.transform.e,
-            o.transform.f,
-        ],
+        "transform": None if o.transform is None else _affine(o.transform),
         "ops": None if o.ops is None else [[name, list(args)] for name, args in o.ops],
         "times_s": None if o.times_s is None else list(o.times_s),
     }
+    if o.tiles:
+        body["tiles"] = [_tile(t) for t in o.tiles]
     if o.ops is None or o.parent is None:
         body["value"] = _value(e.value, media)
     return body
+
+
+def _tile(t: Tile) -> Json:
+    cell: Json = [t.cell.x1, t.cell.y1, t.cell.x2, t.cell.y2]
+    return [cell, t.parent, _affine(t.transform)]
+
+
+def _affine(t: Affine) -> Json:
+    return [t.a, t.b, t.c, t.d, t.e, t.f]
 
 
 def _value(value: Value, media: Path) -> Json:

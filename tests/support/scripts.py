@@ -19,7 +19,7 @@ from vtool.record import Context, Episode, Finish, Sampling
 from vtool.render import Act
 from vtool.store import Origin, Store
 from vtool.token_render import TokenRenderer
-from vtool.tool import Kind, Param, ToolSpec
+from vtool.toolspec import Kind, Param, ToolSpec
 
 ZOOM = ToolSpec(
     "zoom",

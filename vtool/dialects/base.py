@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 from vtool.geometry import Convention, Size
 from vtool.message import Action, Message, Show, Text
 from vtool.store import Store
-from vtool.tool import ToolSpec
+from vtool.toolspec import ToolSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from vtool.geometry import Convention, Units
 from vtool.media import Clip, Image
 from vtool.message import Action, Json, Message, Text, ToolCall
 from vtool.store import Entry, Store
-from vtool.tool import ToolSpec
+from vtool.toolspec import ToolSpec
 
 PREAMBLE = "# Tools\n\nThese functions may be called, one JSON schema a line:"
 CLOSING = (

@@ -22,7 +22,7 @@ from vtool.errors import FaultCode, ModelFault, RecordError, StoreError, nearest
 from vtool.geometry import Convention, Units
 from vtool.message import Action, Json, Message, Text, ToolCall
 from vtool.store import Store
-from vtool.tool import Kind, ToolSpec
+from vtool.toolspec import Kind, ToolSpec
 
 _TAGS = Tags("grounding")
 

@@ -13,7 +13,7 @@ from vtool.families.base import Patches
 from vtool.message import Message
 from vtool.record import Finish, Ids, LogProbs, Run, Sampling
 from vtool.store import Store
-from vtool.tool import ToolSpec
+from vtool.toolspec import ToolSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from vtool.errors import EngineError
 from vtool.message import Message, Role
 from vtool.record import Finish, Sampling
 from vtool.store import Store
-from vtool.tool import ToolSpec
+from vtool.toolspec import ToolSpec
 
 Line: TypeAlias = str | Sequence[int] | Exception
 """What to say: text, ids, or an error to raise."""

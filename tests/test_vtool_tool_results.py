@@ -1,0 +1,146 @@
+"""Results of tools: how they lie on what they were made from, settings, needs, several pictures."""
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from vtool.dialects.hermes import Hermes
+from vtool.errors import RecipeError
+from vtool.geometry import Box, Mask, Point, Region, Unmappable
+from vtool.media import Image
+from vtool.message import ToolCall
+from vtool.needs import LackKind, Package, Program, Weights
+from vtool.record import Episode
+from vtool.store import Store
+from vtool.tool import Observation, Settings, Way, choose, tool, tools
+from vtool.toolbox import Toolbox, ToolUnavailable
+from vtool.toolspec import Kind
+from vtool.trace import TraceWriter, read_trace
+from vtool.transform import Affine
+
+
+@pytest.fixture(autouse=True)
+def _own_names(monkeypatch):
+    monkeypatch.setattr(tools, "_things", dict(tools._things))
+
+
+def noise(width, height, seed=0):
+    rng = np.random.default_rng(seed)
+    return Image(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def filled(*pictures):
+    store = Store()
+    for picture in pictures:
+        store.add(picture)
+    return store
+
+
+def run(store, *chosen, **call):
+    box = Toolbox(chosen)
+    return asyncio.run(
+        box.run([ToolCall(call.pop("name"), call)], store, Hermes(), lambda h: store.size(h))
+    )[0]
+
+
+def side_by_side():
+    @tool
+    def pair(images: list[Image]) -> Observation:
+        """Lay two pictures beside each other.
+
+        Args:
+            images: The two.
+        """
+        joined = Image(np.concatenate([i.pixels for i in images], axis=1))
+        cells = [Box(0, 0, 0.5, 1), Box(0.5, 0, 1, 1)]
+        ways = tuple(Way(i, Affine.identity(), c) for i, c in zip(images, cells, strict=True))
+        return Observation((joined,), ways=(ways,))
+
+    return pair
+
+
+def test_places_on_a_sheet_lead_to_the_picture_in_that_cell(tmp_path):
+    pair = side_by_side()
+    assert pair.spec.params[0].kind is Kind.IMAGES
+    store = filled(noise(20, 10), noise(20, 10, 1))
+    message = run(store, pair, name="pair", images=[1, 2])
+    (handle,) = message.outcomes[0].handles
+    left = store.to_source(Region(handle, Box(0.1, 0.2, 0.4, 0.6)))
+    assert left.media == "image_1"
+    assert left.shape.x1 == pytest.approx(0.2)
+    right = store.to_source(Region(handle, Point(0.75, 0.5)))
+    assert (right.media, right.shape) == ("image_2", Point(0.5, 0.5))
+    assert isinstance(store.to_source(Region(handle, Box(0.4, 0, 0.6, 1))), Unmappable)
+    cells = np.zeros((10, 40), bool)
+    cells[2:5, 15:25] = True
+    assert isinstance(store.to_source(Region(handle, Mask(cells))), Unmappable)
+    with TraceWriter(tmp_path) as writer:
+        writer.write(Episode(task_id="a", store=store))
+    (back,) = read_trace(tmp_path)
+    assert back.episode.store[handle].origin == store[handle].origin
+
+
+def test_results_without_a_way_are_unmappable_and_with_one_they_map():
+    @tool
+    def invert(image: Image, told: bool = True) -> Observation:
+        """Invert a picture.
+
+        Args:
+            image: Which.
+            told: Whether the way back is told.
+        """
+        return Observation((Image(255 - image.pixels),), ways=((Way(image),),) if told else ())
+
+    store = filled(noise(8, 8))
+    known = run(store, invert, name="invert", image=1).outcomes[0].handles[0]
+    lost = run(store, invert, name="invert", image=1, told=False).outcomes[0].handles[0]
+    box = Box(0.25, 0.25, 0.5, 0.5)
+    assert store.to_source(Region(known, box)) == Region("image_1", box)
+    assert isinstance(store.to_source(Region(lost, box)), Unmappable)
+
+
+@dataclass(frozen=True)
+class _Level(Settings):
+    level: int = 3
+    model: str | None = None
+
+
+def test_settings_are_people_s_not_models():
+    @tool(needs=(Weights("model", "some/model", "grade"),))
+    def grade(image: Image, settings: _Level = _Level()) -> str:
+        """Say the level.
+
+        Args:
+            image: Of what.
+        """
+        return str(settings.level)
+
+    assert [p.name for p in grade.spec.params] == ["image"]
+    (lack,) = grade.lacks()
+    assert (lack.kind, "grade.model=some/model" in lack.fix) == (LackKind.WEIGHTS, True)
+    with pytest.raises(ToolUnavailable, match=r"grade.*model is not set"):
+        Toolbox([grade])
+    ready = choose({"grade": {"level": 7, "model": "some/model"}})
+    message = run(filled(noise(4, 4)), ready, name="grade", image=1)
+    assert message.text == "7"
+    assert grade(noise(4, 4)) == "3"
+    with pytest.raises(RecipeError, match="level"):
+        choose({"grade": {"levle": 7}})
+    with pytest.raises(RecipeError):
+        choose({"grade": {"level": "high"}})
+    assert ready.set(model="./not/there").lacks()[0].what.endswith("is not there")
+
+
+def test_what_is_missing_is_named_with_its_fix():
+    assert Package("numpy", "train").lack(None) is None
+    lack = Package("no_such_library", "train").lack(None)
+    assert lack.fix.startswith("pip install")
+    assert Program("no-such-program", "apt-get install it").lack(None).kind is LackKind.PROGRAM
+
+
+@pytest.mark.parametrize("raw", [[], 1, [1, 9], [True], ["x"], [1.5]])
+def test_lists_of_pictures_are_read_strictly(raw):
+    message = run(filled(noise(4, 4)), side_by_side(), name="pair", images=raw)
+    assert message.outcomes[0].fault.code in ("bad_args", "unknown_image")
