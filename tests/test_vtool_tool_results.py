@@ -1,20 +1,22 @@
 """Results of tools: how they lie on what they were made from, settings, needs, several pictures."""
 
 import asyncio
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from vtool.dialects.hermes import Hermes
+from vtool.dialects.wording import said
 from vtool.errors import RecipeError
 from vtool.geometry import Box, Mask, Point, Region, Unmappable
 from vtool.media import Image
-from vtool.message import ToolCall
+from vtool.message import Author, Text, ToolCall
 from vtool.needs import LackKind, Package, Program, Weights
-from vtool.record import Episode
+from vtool.record import Episode, Segment
 from vtool.store import Store
-from vtool.tool import Observation, Settings, Way, choose, tool, tools
+from vtool.tool import Finding, Observation, Settings, Way, choose, tool, tools
 from vtool.toolbox import Toolbox, ToolUnavailable
 from vtool.toolspec import Kind
 from vtool.trace import TraceWriter, read_trace
@@ -144,3 +146,38 @@ def test_what_is_missing_is_named_with_its_fix():
 def test_lists_of_pictures_are_read_strictly(raw):
     message = run(filled(noise(4, 4)), side_by_side(), name="pair", images=raw)
     assert message.outcomes[0].fault.code in ("bad_args", "unknown_image")
+
+
+def test_findings_are_told_in_the_model_s_coordinates_and_kept_in_the_trace(tmp_path):
+    @tool
+    def spot(image: Image) -> Observation:
+        """Find the one thing.
+
+        Args:
+            image: Where.
+        """
+        part = image.crop(Box(0.5, 0.5, 1, 1))
+        return Observation(
+            (part,),
+            found=(
+                Finding(Box(0.25, 0.5, 0.5, 1), "cat", 0.876),
+                Finding(Point(0.5, 0.25), of=part, facts={"metres": 1.5}),
+            ),
+        )
+
+    store = filled(noise(20, 10))
+    message = run(store, spot, name="spot", image=1)
+    told = "".join(
+        p.text for p in said(message, Hermes(), store, store.size) if isinstance(p, Text)
+    )
+    first, second = (json.loads(line) for line in told.strip().splitlines())
+    assert (first["label"], first["box"], first["score"]) == ("cat", [250, 500, 500, 1000], 0.88)
+    assert (second["point"], second["metres"]) == ([500, 250], 1.5)
+    assert second["image"] != first["image"]
+    assert message.outcomes[0].found[1].region.media == "image_2"
+    episode = Episode(task_id="a", store=store)
+    episode.open("policy").append(Segment(author=Author.TOOL, turn=0, messages=(message,)))
+    with TraceWriter(tmp_path) as writer:
+        writer.write(episode)
+    (back,) = read_trace(tmp_path)
+    assert back.episode.path_messages()[0].outcomes[0].found == message.outcomes[0].found

@@ -193,7 +193,7 @@ def _run(tool: Tool, sample: Mapping[str, object]) -> object:
 
 def _essence(got: object) -> object:
     if isinstance(got, Observation):
-        return (tuple(value_digest(v) for v in got.values), got.text, got.effective)
+        return (tuple(value_digest(v) for v in got.values), got.text, got.effective, got.found)
     return got if isinstance(got, str) else value_digest(got)  # type: ignore[arg-type]
 
 

@@ -105,6 +105,17 @@ class BoundCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """Something that a tool found in a picture: a detection, a line of text, a measured thing."""
+
+    region: Region
+    label: str = ""
+    score: float | None = None
+    facts: Mapping[str, Json] = field(default_factory=dict)
+    """What else is known of it, told as it stands."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one call, or of a turn in which no call could be read."""
 
@@ -117,6 +128,8 @@ class Outcome:
     cached: bool = False
     effective: tuple[Region, ...] = ()
     """The regions really used, after clamping and growing."""
+    found: tuple[Found, ...] = ()
+    """What it found; the dialect writes the places in its own coordinates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

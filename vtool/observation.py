@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from vtool.geometry import Box, Point, Region, Span
+from vtool.geometry import Box, Point, Region, Shape, Span
+from vtool.message import Json
 from vtool.store import Value
 from vtool.transform import Affine
 
@@ -29,6 +30,26 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """Something found in a picture; a tool never writes coordinates itself.
+
+    Args:
+        shape: Where, in unit coordinates.
+        label: What it is, in a word or a line.
+        score: How sure the tool is, 0 to 1, where it has such a number.
+        of: The picture it lies in: one that the call was given, or one of the results; the
+            first that the call was given where left out.
+        facts: What else is known of it, such as `{"distance_m": 1.52}`.
+    """
+
+    shape: Shape
+    label: str = ""
+    score: float | None = None
+    of: Value | None = None
+    facts: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What a tool gives back.
 
@@ -39,6 +60,7 @@ class Observation:
             are not pictures never become tokens.
         effective: The places really used, where they differ from those asked for, as regions of
             the arguments' pictures; told to the model.
+        found: What was found where; told to the model in its own coordinates.
         ways: For each value, how it lies on what it was made from: nothing where there is no
             such map (places on it are then `Unmappable`). Crops, resizes and turns carry their
             own lineage and need none.
@@ -48,6 +70,7 @@ class Observation:
     text: str = ""
     show: bool = True
     effective: tuple[Box | Point | Span, ...] = ()
+    found: tuple[Finding, ...] = ()
     ways: tuple[tuple[Way, ...], ...] = ()
 
 

@@ -20,12 +20,13 @@ from typing import Any, Literal, overload
 from vtool.config import build
 from vtool.errors import RecipeError, VToolError
 from vtool.needs import Lack, Need
-from vtool.observation import Call, Observation, Settings, ToolReturn, Way
+from vtool.observation import Call, Finding, Observation, Settings, ToolReturn, Way
 from vtool.registry import Registry
 from vtool.toolspec import KINDS, MEDIA_KINDS, PLACE_KINDS, VALUE_KINDS, Kind, Param, ToolSpec
 
 __all__ = [
     "Call",
+    "Finding",
     "Kind",
     "Observation",
     "Param",

@@ -26,6 +26,7 @@ from vtool.media import Clip, Image
 from vtool.message import (
     Author,
     Fault,
+    Found,
     Message,
     Outcome,
     Part,
@@ -35,7 +36,7 @@ from vtool.message import (
     ToolCall,
 )
 from vtool.observation import Call, Observation, Way
-from vtool.store import Cloud, DepthMap, Origin, Store, Table, Tile, value_digest
+from vtool.store import Cloud, DepthMap, Entry, Origin, Store, Table, Tile, value_digest
 from vtool.tool import Tool, choose
 from vtool.toolspec import ToolSpec
 
@@ -266,6 +267,7 @@ class Toolbox:
             seconds=done.seconds,
             cached=done.cached,
             effective=_effective(seen, done.binding),
+            found=_found(seen, done.binding, entries, store),
         )
         return Message(role=Role.TOOL, parts=tuple(parts), author=Author.TOOL, outcomes=(outcome,))
 
@@ -341,6 +343,23 @@ def _origin(ways: tuple[Way, ...], done: _Done, store: Store) -> Origin:
     if ways:
         return Origin(parent=parents[0], tool=name, transform=ways[0].transform)
     return Origin(parent=next(iter(handles), None), tool=name)
+
+
+def _found(
+    seen: Observation, binding: Binding, made: Sequence[Entry], store: Store
+) -> tuple[Found, ...]:
+    handles = {store[h].digest: h for h in reversed(binding.media.values())}
+    handles |= {e.digest: e.handle for e in made}
+    first = next(iter(binding.media.values()), "")
+    return tuple(
+        Found(
+            Region(first if f.of is None else handles[value_digest(f.of)], f.shape),
+            f.label,
+            f.score,
+            f.facts,
+        )
+        for f in seen.found
+    )
 
 
 def _effective(seen: Observation, binding: Binding) -> tuple[Region, ...]:

@@ -18,6 +18,7 @@ from vtool.message import (
     Author,
     BoundCall,
     Fault,
+    Found,
     Message,
     Outcome,
     Part,
@@ -219,6 +220,7 @@ def _read_outcome(o: Mapping[str, Any]) -> Outcome:
         seconds=o["seconds"],
         cached=o["cached"],
         effective=tuple(_read_region(r) for r in o["effective"]),
+        found=tuple(Found(_read_region(r), *rest) for r, *rest in o["found"]),
     )
 
 

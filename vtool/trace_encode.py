@@ -145,6 +145,7 @@ def _outcome(o: Outcome) -> Json:
         "seconds": o.seconds,
         "cached": o.cached,
         "effective": [_region(r) for r in o.effective],
+        "found": [[_region(f.region), f.label, f.score, dict(f.facts)] for f in o.found],
     }
 
 

@@ -9,17 +9,22 @@ from vtool.dialects.base import Control, Dialect, Piece, ShownSize
 from vtool.dialects.jsontext import write_json
 from vtool.errors import ModelFault, RecordError
 from vtool.geometry import Box, Mask, Point, Region, Span
-from vtool.message import Action, Fault, Json, Message, Show, Text
+from vtool.message import Action, Fault, Found, Json, Message, Show, Text
 from vtool.store import Store
+
+_KEYS = {Box: "box", Mask: "box", Point: "point", Span: "span"}
 
 
 def said(
     message: Message, dialect: Dialect, store: Store, shown: ShownSize | None
 ) -> tuple[Piece, ...]:
-    """Content of one observation: pictures, words, faults and places really used, a line each."""
+    """One observation: pictures, words, faults, what was found, places really used, a line each."""
     pieces: list[Piece] = list(message.parts)
     if not pieces:
         pieces = [Text(fault_text(o.fault)) for o in message.outcomes if o.fault]
+    things = [f for o in message.outcomes for f in o.found]
+    if things:
+        pieces.append(Text(found(things, dialect, store, shown)))
     regions = [r for o in message.outcomes for r in o.effective]
     if regions:
         pieces.append(Text(used(regions, dialect, store, shown)))
@@ -39,6 +44,21 @@ def used(regions: Sequence[Region], dialect: Dialect, store: Store, shown: Shown
         for r in regions
     ]
     return write_json(body[0] if len(body) == 1 else body)
+
+
+def found(things: Sequence[Found], dialect: Dialect, store: Store, shown: ShownSize | None) -> str:
+    """States what a tool found, a line each, in the dialect's coordinates."""
+    return "\n".join(write_json(_thing(f, dialect, store, shown)) for f in things)
+
+
+def _thing(thing: Found, dialect: Dialect, store: Store, shown: ShownSize | None) -> Json:
+    body: dict[str, Json] = {"image": dialect.picture_name(thing.region.media, store)}
+    if thing.label:
+        body["label"] = thing.label
+    body[_KEYS[type(thing.region.shape)]] = place(thing.region, dialect, store, shown)
+    if thing.score is not None:
+        body["score"] = round(thing.score, 2)
+    return {**body, **thing.facts}
 
 
 def place(region: Region, dialect: Dialect, store: Store, shown: ShownSize | None) -> Json:
