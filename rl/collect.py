@@ -185,8 +185,10 @@ def describe(collected: Collected, tags: Sequence[str] = ("zooms",)) -> dict[str
         values = [m for m in marks if isinstance(m, int | float)]
         if values:
             out[f"reward/part/{name}"] = _mean(values)
-    out["accuracy"] = out.get("reward/part/answer", 0.0)
-    for tag in tags:
+    judged = "answer" in scored[0][2].parts
+    if judged:  # without a judge of answers there is no accuracy, rather than one of 0
+        out["accuracy"] = out.get("reward/part/answer", 0.0)
+    for tag in tags if judged else ():
         for value in sorted({str(t.tags[tag]) for t, _, _ in scored if tag in t.tags}):
             hits = [_answered(s) for t, _, s in scored if str(t.tags.get(tag)) == value]
             out[f"accuracy/{tag}={value}"] = _mean(hits)

@@ -14,6 +14,7 @@ from vtool.record import Sampling
 
 from .alarms import AlarmSettings
 from .learner import LearnerSettings
+from .recipe_check import check_recipe
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -89,7 +90,9 @@ class Recipe:
         group_size: Attempts a task.
         prompts: Tasks a step.
         steps: Optimisation steps.
-        estimator: Advantage kernel.
+        estimator: Advantage kernel: grpo, dr_grpo, rloo, reinforce_pp_baseline. It is one half of
+            a method; the other is `learner.aggregation` (Dr.GRPO as published also wants
+            seq-mean-token-sum-norm with a length).
         estimator_options: Of the kernel.
         refill: Draw further tasks for groups without any credit, up to so many times the
             prompts of a step; 0 for never (DAPO's dynamic sampling).
@@ -144,6 +147,9 @@ class Recipe:
     minutes: float | None = None
     threads: int = 1
     stages: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        check_recipe(self)
 
 
 def load_recipe(name: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Recipe:
