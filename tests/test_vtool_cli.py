@@ -56,6 +56,11 @@ def bad_input() -> None:
     raise RecipeError("no such key")
 
 
+def full() -> None:
+    """Find no room."""
+    raise OSError(28, "No space left on device", "/here")
+
+
 def interrupted() -> None:
     """Be interrupted."""
     raise KeyboardInterrupt
@@ -69,10 +74,11 @@ def interrupted() -> None:
         (["bad", "--nonsense"], 2, "No such option"),
         (["bda"], 2, "did you mean 'bad'?"),
         (["stop"], 130, "interrupted"),
+        (["full"], 1, "vtool: No space left on device: /here"),
     ],
 )
 def test_exit_codes_and_one_line(offer, capsys, words, code, said):
-    offer(broken=broken, bad=bad_input, stop=interrupted)
+    offer(broken=broken, bad=bad_input, stop=interrupted, full=full)
     got, _, err = run(words, capsys)
     assert got == code
     assert said in err

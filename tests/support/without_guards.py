@@ -61,4 +61,3 @@ def unmapped(self, shape):
 def all_tokens(self, *authors):
     """Trains on everything."""
     return np.ones(len(self), dtype=bool)
-
