@@ -15,6 +15,7 @@ from vtool.tool import Observation, Settings, Way, tool
 
 from .backends import mono_depth
 from .backends.mono_depth import Says
+from .backends.settings import positive
 from .backends.wording import depth_words
 
 
@@ -33,6 +34,13 @@ class DepthSettings(Settings):
     """Focal length of the pictures in pixels; metric questions off the axis need it."""
     view_degrees: float | None = None
     """Or the angle that the pictures span from left to right."""
+
+    def __post_init__(self) -> None:
+        positive("depth", self, "focal_px", "view_degrees")
+        if self.focal_px is not None and self.view_degrees is not None:
+            raise RecipeError("set depth.focal_px or depth.view_degrees, not both")
+        if self.view_degrees is not None and self.view_degrees >= 180:
+            raise RecipeError(f"depth.view_degrees lies below 180, got {self.view_degrees}")
 
 
 @tool(
@@ -66,13 +74,7 @@ def depth(image: Image, settings: DepthSettings = DepthSettings()) -> Observatio
 
 
 def camera_of(settings: DepthSettings, size: Size) -> Camera | None:
-    """The camera as people described it, for a picture of that size.
-
-    Raises:
-        RecipeError: Both a focal length and an angle are given.
-    """
-    if settings.focal_px is not None and settings.view_degrees is not None:
-        raise RecipeError("set depth.focal_px or depth.view_degrees, not both")
+    """The camera as people described it, for a picture of that size."""
     if settings.focal_px is not None:
         return Camera.centred(settings.focal_px, size)
     if settings.view_degrees is not None:

@@ -12,6 +12,7 @@ from vtool.needs import Package
 from vtool.store import DepthMap
 from vtool.tool import Observation, Settings, Way, tool
 
+from .backends.settings import positive
 from .backends.stereo import motion, sideways
 from .backends.wording import depth_words
 from .stereo_depth import check_pair
@@ -28,6 +29,9 @@ class ParallaxSettings(Settings):
 
     tolerance_px: float = 1.0
     """How far the way there and back may miss its start."""
+
+    def __post_init__(self) -> None:
+        positive("parallax", self, "tolerance_px")
 
 
 @tool(needs=(Package("cv2", "vision"),), seconds=120)

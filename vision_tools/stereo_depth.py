@@ -15,6 +15,7 @@ from vtool.needs import Package
 from vtool.store import DepthMap
 from vtool.tool import Observation, Settings, Way, tool
 
+from .backends.settings import positive
 from .backends.stereo import default_disparities, disparity
 from .backends.wording import depth_words
 
@@ -51,6 +52,16 @@ class StereoSettings(Settings):
     tolerance_px: float = 1.0
     """How far matching from the left and from the right may differ."""
 
+    def __post_init__(self) -> None:
+        names = ("baseline_m", "focal_px", "width_px", "height_px", "block", "tolerance_px")
+        positive("stereo_depth", self, *names)
+        if self.disparities % 16 or self.disparities < 0:
+            raise RecipeError(
+                f"stereo_depth.disparities needs a multiple of 16, got {self.disparities}"
+            )
+        if self.block % 2 == 0:
+            raise RecipeError(f"stereo_depth.block needs an odd number, got {self.block}")
+
 
 @tool(needs=(Package("cv2", "vision"),), seconds=120)
 def stereo_depth(
@@ -66,7 +77,6 @@ def stereo_depth(
         settings: Of the cameras and of matching.
     """
     check_pair(left, right, "right")
-    check_settings(settings)
     tried = settings.disparities or default_disparities(left.size[0])
     shift = disparity(
         left, right, disparities=tried, block=settings.block, tolerance_px=settings.tolerance_px
@@ -142,24 +152,6 @@ def check_matched(depth: DepthMap) -> None:
             "no pixel of the two pictures matches at a depth",
             hint="the pictures must show one scene, side by side and in this order",
         )
-
-
-def check_settings(settings: StereoSettings) -> None:
-    """Refuse numbers that no pair of cameras has.
-
-    Raises:
-        RecipeError: Names the setting.
-    """
-    for name in ("baseline_m", "focal_px", "width_px", "height_px", "tolerance_px"):
-        value = getattr(settings, name)
-        if value is not None and not 0 < value < np.inf:
-            raise RecipeError(f"stereo_depth.{name} needs a number above 0, got {value}")
-    if settings.disparities % 16 or settings.disparities < 0:
-        raise RecipeError(
-            f"stereo_depth.disparities needs a multiple of 16, got {settings.disparities}"
-        )
-    if settings.block % 2 == 0 or settings.block < 1:
-        raise RecipeError(f"stereo_depth.block needs an odd number, got {settings.block}")
 
 
 def _holds(settings: StereoSettings, size: Size) -> bool:
