@@ -31,9 +31,10 @@ class DepthSettings(Settings):
     local_files_only: bool = False
     """Whether the hub is left alone."""
     focal_px: float | None = None
-    """Focal length of the pictures in pixels; metric questions off the axis need it."""
+    """Focal length in pixels of the pictures as given (a resized one has another); places in
+    space need it or `view_degrees`."""
     view_degrees: float | None = None
-    """Or the angle that the pictures span from left to right."""
+    """Or the angle that whole pictures span from left to right; a crop spans less."""
 
     def __post_init__(self) -> None:
         positive("depth", self, "focal_px", "view_degrees")

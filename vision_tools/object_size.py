@@ -49,8 +49,8 @@ def object_size(
     away = float(np.median(np.linalg.norm(points, axis=1)))
     text = (
         f"{sizes(box.size)} as the smallest box around what is visible; {metres(across)} across "
-        f"the view, {metres(down)} down and {metres(deep)} in depth; {metres(away)} from the camera. "
-        f"{counted(len(points), int(cells.sum()))} Hidden sides do not count."
+        f"the view, {metres(down)} down and {metres(deep)} in depth; {metres(away)} from the "
+        f"camera. {counted(len(points), int(cells.sum()))} Hidden sides do not count."
     )
     facts = {
         "size_m": box.size.round(4).tolist(),

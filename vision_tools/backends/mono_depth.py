@@ -53,15 +53,18 @@ class DepthModel:
     def predict(self, image: Image) -> NDArray[np.float32]:
         """What the checkpoint says of each pixel (H, W), at the picture's size."""
         torch = require("torch", "train")
-        size = [image.pixels.shape[:2]]
+        height, width = image.pixels.shape[:2]
         inputs = self.processor(images=image.pixels, return_tensors="pt")
         with _LOCK, torch.inference_mode():
             out = self.model(inputs["pixel_values"].to(self.model.device, self.model.dtype))
-        # Zoe pads its input, and must know the size to take the padding off again.
-        pads = {"source_sizes": size} if self.model.config.model_type == "zoedepth" else {}
-        (result,) = self.processor.post_process_depth_estimation(out, target_sizes=size, **pads)
-        depth: NDArray[np.float32] = result["predicted_depth"].float().cpu().numpy()
-        return depth
+        if self.model.config.model_type == "zoedepth":
+            depth = _without_padding(out.predicted_depth, height, width, self.processor.do_pad)
+        else:
+            sizes = [(height, width)]
+            (result,) = self.processor.post_process_depth_estimation(out, target_sizes=sizes)
+            depth = result["predicted_depth"]
+        found: NDArray[np.float32] = depth.float().cpu().numpy()
+        return found
 
     def depth(self, image: Image) -> NDArray[np.float32]:
         """Depth of each pixel (H, W), larger is farther.
@@ -75,6 +78,23 @@ class DepthModel:
         far = -raw if self.says is Says.NEARER else raw
         low, high = far.min(), far.max()
         return (far - low) / (high - low) if high > low else np.zeros_like(far)
+
+
+def _without_padding(depth: Any, height: int, width: int, padded: bool) -> Any:
+    """Zoe's prediction (1, h, w) on the picture's own pixels (H, W).
+
+    The library's own step calls torchvision even from the processor made for places without it
+    (transformers 5.19).
+
+    Source: Bhat et al., ZoeDepth, 2023; padding of 3 * sqrt(side / 2) pixels a side.
+    """
+    torch = require("torch", "train")
+    down, across = (int(np.sqrt(side / 2) * 3) if padded else 0 for side in (height, width))
+    size = (height + 2 * down, width + 2 * across)
+    whole = torch.nn.functional.interpolate(
+        depth[:, None], size=size, mode="bicubic", align_corners=False
+    )
+    return whole[0, 0, down : down + height, across : across + width]
 
 
 @lru_cache(maxsize=2)
