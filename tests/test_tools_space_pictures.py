@@ -153,6 +153,13 @@ def test_pairs_that_show_no_depth_are_the_model_s_fault(tool):
         assert fault.value.code is code
 
 
+def test_pictures_that_would_take_minutes_are_refused():
+    huge = Image(np.zeros((3000, 8000, 3), np.uint8))
+    with pytest.raises(ModelFault, match="8000x3000") as fault:
+        stereo_depth(huge, huge)
+    assert fault.value.code is FaultCode.TOO_LARGE
+
+
 @pytest.mark.parametrize("tool", [stereo_depth, parallax])
 def test_the_tools_for_pairs_can_be_offered(tool, motorcycle):
     names = [p.name for p in tool.spec.params]

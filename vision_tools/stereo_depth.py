@@ -20,6 +20,8 @@ from .backends.stereo import default_disparities, disparity
 from .backends.wording import depth_words
 
 LEAST_SIDE = 16
+MOST_WORK = 8_000_000_000
+"""Pixels times disparities that are tried: some 40 seconds on one core."""
 FEW_MATCHES = 0.3
 """Share of the picture below which a result is called doubtful (0.89 on a good indoor pair)."""
 
@@ -78,6 +80,7 @@ def stereo_depth(
     """
     check_pair(left, right, "right")
     tried = settings.disparities or default_disparities(left.size[0])
+    check_work(left, tried)
     shift = disparity(
         left, right, disparities=tried, block=settings.block, tolerance_px=settings.tolerance_px
     )
@@ -137,6 +140,21 @@ def check_pair(first: Image, second: Image, name: str) -> None:
             f"expected pictures of at least {LEAST_SIDE} pixels a side, got {{}}x{{}}".format(
                 *first.size
             ),
+        )
+
+
+def check_work(picture: Image, disparities: int) -> None:
+    """Refuse pictures that would take minutes.
+
+    Raises:
+        ModelFault: `too_large`.
+    """
+    width, height = picture.size
+    if width * height * disparities > MOST_WORK:
+        raise ModelFault(
+            FaultCode.TOO_LARGE,
+            f"two pictures of {width}x{height} pixels are too large to be matched",
+            hint="resize both alike, or cut the same rows and columns out of both",
         )
 
 
