@@ -240,6 +240,15 @@ def test_the_closest_pair_is_the_closest(seed, n, m):
     assert gap.distance == away.min() == away[gap.first, gap.second]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_closest_pair_is_found_beyond_the_nearest_blocks(seed):
+    rng = np.random.default_rng(seed)
+    a, b = (rng.uniform(0, [9, 9, 0.3], (2000, 3)) for _ in range(2))
+    b[:, 2] += 1
+    away = np.linalg.norm(a[:, None] - b[None], axis=-1)
+    assert closest(a, b).distance == away.min()
+
+
 # Never a guess
 
 

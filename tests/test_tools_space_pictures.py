@@ -65,6 +65,17 @@ def test_disparity_of_the_motorcycle_is_that_of_middlebury(motorcycle):
     assert (known & matched).sum() / known.sum() > 0.85
 
 
+def test_what_only_one_side_believes_is_not_believed(motorcycle):
+    left, right, truth = motorcycle
+    known, found = np.isfinite(truth), {}
+    for tolerance in (1.0, 1e9):
+        shift = disparity(left, right, disparities=64, block=3, tolerance_px=tolerance)
+        both = known & np.isfinite(shift)
+        found[tolerance] = both.sum(), (np.abs(shift - truth)[both] > 2).mean()
+    assert found[1.0][0] < found[1e9][0]
+    assert found[1.0][1] < found[1e9][1]
+
+
 def test_metres_follow_from_the_disparity(motorcycle):
     left, right, truth = motorcycle
     seen = stereo_depth.set(**RIG)(left, right)
