@@ -234,6 +234,20 @@ class Store:
                 return region if step is None else step
             region = step
 
+    def to_picture(self, region: Region) -> Region:
+        """A place on a mask or map, on the picture that it was made from.
+
+        Models see pictures, and are told and name places on these. The region stays where it is
+        where no picture lies under it.
+        """
+        found = region
+        while not isinstance(self[found.media].value, Image | Clip):
+            step = _through(found, self[found.media].origin)
+            if step is None or isinstance(step, Unmappable):
+                return region
+            found = step
+        return found
+
     def source(self, handle: str) -> str:
         """Handle of the entry at the root of this one."""
         parent = self[handle].origin.parent

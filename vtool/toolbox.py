@@ -353,7 +353,9 @@ def _found(
     first = next(iter(binding.media.values()), "")
     return tuple(
         Found(
-            Region(first if f.of is None else handles[value_digest(f.of)], f.shape),
+            store.to_picture(
+                Region(first if f.of is None else handles[value_digest(f.of)], f.shape)
+            ),
             f.label,
             f.score,
             f.facts,
