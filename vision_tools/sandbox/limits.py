@@ -68,6 +68,11 @@ def cpu_seconds(limits: Limits) -> int:
     return limits.cpu_seconds
 
 
+def pixel_bound(limits: Limits) -> int:
+    """Pixels of one picture shown."""
+    return limits.pixels
+
+
 def rlimits(limits: Limits) -> dict[str, int]:
     """What the guest binds itself to before it reads its first cell; zeros are left out."""
     wanted = {

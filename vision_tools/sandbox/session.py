@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vtool.errors import FaultCode, MediaError, ModelFault, VToolError
-from vtool.media import Image
+from vtool.media import MAX_PIXELS, Image
 
 from ..zoom import check_aspect
 from .boundary import FLAGS, PACKAGES, RUNNER, _site, interpreter, rootfs, wrap
-from .limits import Cgroup, Limits, cpu_seconds, rlimits
+from .limits import Cgroup, Limits, cpu_seconds, pixel_bound, rlimits
 from .processes import end_strays, family_of, leaf_of
 from .wire import Answer, Channel, GuestLost, Loss
 
@@ -255,7 +255,7 @@ def read_picture(file: bytes, limits: Limits) -> Image:
     """
     try:
         check_png(file)
-        image = Image.decode(file, max_pixels=limits.pixels)
+        image = Image.decode(file, max_pixels=pixel_bound(limits) or MAX_PIXELS)
     except MediaError as err:
         raise ModelFault(FaultCode.BAD_IMAGE, f"a picture could not be shown: {err}") from None
     check_aspect(*image.size)

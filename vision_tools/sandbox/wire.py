@@ -120,7 +120,7 @@ class Channel:
         printed = self._heard = bytearray()
         while not frame.whole:
             writing = [inbox] if send else []
-            left = deadline - time.monotonic()
+            left = time_left(deadline)
             if left <= 0:
                 raise GuestLost(Loss.LATE)
             able, able_to_write, _ = select.select([outbox, output], writing, [], left)
@@ -136,6 +136,11 @@ class Channel:
             printed += part
             check_output(len(printed), self._limits)
         return frame.head, bytes(frame.body), bytes(printed)
+
+
+def time_left(deadline: float) -> float:
+    """Seconds until then."""
+    return deadline - time.monotonic()
 
 
 class Frame:
