@@ -187,13 +187,14 @@ class Runner:
 
 
 def explain(err: BaseException) -> str:
-    """A traceback that begins in the cell."""
+    """A traceback without the steps in this file."""
     try:
-        steps = err.__traceback__
-        while steps is not None and not steps.tb_frame.f_code.co_filename.startswith("<cell"):
-            steps = steps.tb_next
-        lines = traceback.format_exception(type(err), err, steps, limit=-_FRAMES_TOLD)
-        return "".join(lines).rstrip()
+        told = traceback.TracebackException.from_exception(err, limit=-_FRAMES_TOLD)
+        chain = [told]
+        for one in chain:
+            one.stack[:] = [step for step in one.stack if step.filename != __file__]
+            chain += [c for c in (one.__cause__, one.__context__) if c is not None]
+        return "".join(told.format()).rstrip()
     except BaseException:  # the exception itself may be hostile, or memory may be short
         return type(err).__name__
 
@@ -245,6 +246,7 @@ def main(arguments: list[str]) -> None:
     sys.path.append(site)
     for descriptor in (int(inbox), int(outbox)):
         os.set_inheritable(descriptor, False)
+    sys.stdout.reconfigure(line_buffering=True)  # else errors overtake what was printed before
     for name in start["preload"]:
         importlib.import_module(name)
     runner = Runner(int(inbox), int(outbox))

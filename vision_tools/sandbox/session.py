@@ -207,7 +207,7 @@ class Session:
     def _death(self) -> tuple[FaultCode, str]:
         """Why the process ended by itself."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(2.0)
+            self._process.wait(0.5)
         code = self._process.poll()
         if code is None:
             return FaultCode.TOOL_CRASHED, "the cell cut its own connection"
