@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vtool.vision_tools.code import clip, python
 from vtool.vision_tools.sandbox import boundary, examine
-from vtool.vision_tools.sandbox.limits import Limits, bounds
+from vtool.vision_tools.sandbox.limits import Bounds, Limits, bounds
 from vtool.vision_tools.sandbox.notebook import Notebook
 from vtool.vision_tools.sandbox.pool import Pool
 from vtool.vision_tools.sandbox.session import Cell, Kind, SandboxError, Session
@@ -140,6 +140,26 @@ def test_a_cell_that_fails_is_told_and_the_session_goes_on(book, code, ends, tol
     assert told in result.error
     assert "cell_runner" not in result.error
     assert book.run("1 + 1", {}).printed == "2\n"
+
+
+def test_pictures_that_are_too_large_together_are_refused_where_they_are_shown():
+    with Notebook(Kind(Limits(result_mb=1), ("numpy", "pillow"), ()), Pool()) as book:
+        result = book.run(
+            "import os, PIL.Image as P\nx = P.frombytes('RGB', (500, 500), os.urandom(750_000))\n"
+            "show(x)\nshow(x)",
+            {},
+        )
+        assert "at most 1000000 bytes as PNG" in result.error
+        assert [i.size for i in result.images] == [(500, 500)]
+
+
+def test_a_boundary_that_cannot_count_processes_is_none(monkeypatch):
+    monkeypatch.setattr(boundary, "bounds", lambda: Bounds(memory=False, processes=False))
+    boundary.refused.cache_clear()
+    try:
+        assert "cannot be counted" in boundary.Boundary().lack(None).what
+    finally:
+        boundary.refused.cache_clear()
 
 
 def test_pictures_come_back_exactly_in_every_kind():

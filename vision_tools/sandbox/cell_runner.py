@@ -24,13 +24,14 @@ import types
 
 _LENGTHS = struct.Struct(">II")
 _FRAMES_TOLD = 12
+_PLAIN_PIXELS = 1_000_000
 
 
 class Shown:
-    """Pictures that a cell shows, as PNG files, up to a number."""
+    """Pictures that a cell shows, as PNG files, up to a number and a size together."""
 
-    def __init__(self, most: int, pixels: int) -> None:
-        self.most, self.pixels = most, pixels
+    def __init__(self, most: int, pixels: int, room: int) -> None:
+        self.most, self.pixels, self.room = most, pixels, room
         self.files: list[bytes] = []
 
     def show(self, picture: object = None) -> None:
@@ -43,7 +44,7 @@ class Shown:
         if hasattr(picture, "savefig"):
             file = io.BytesIO()
             picture.savefig(file, format="png")
-            self.files.append(file.getvalue())
+            self.keep(file.getvalue())
             return
         image = to_pil(picture)
         if image.width * image.height > self.pixels:
@@ -51,8 +52,15 @@ class Shown:
                 f"the picture is {image.width}x{image.height}; at most {self.pixels} pixels"
             )
         file = io.BytesIO()
-        image.save(file, "PNG", compress_level=1)
-        self.files.append(file.getvalue())
+        # Small ones pass through a pipe faster than they are compressed.
+        image.save(file, "PNG", compress_level=int(image.width * image.height > _PLAIN_PIXELS))
+        self.keep(file.getvalue())
+
+    def keep(self, file: bytes) -> None:
+        """One more, if there is room."""
+        if sum(map(len, self.files)) + len(file) > self.room:
+            raise ValueError(f"the pictures shown are too large: at most {self.room} bytes as PNG")
+        self.files.append(file)
 
     def show_figures(self, **_: object) -> None:
         """Show all open figures of pyplot, and close them."""
@@ -91,7 +99,7 @@ class Runner:
     def __init__(self, inbox: int, outbox: int) -> None:
         self.inbox, self.outbox = inbox, outbox
         self.images: dict[str, object] = {}
-        self.shown = Shown(0, 0)
+        self.shown = Shown(0, 0, 0)
         self.names: dict[str, object] = {
             "__name__": "__main__",
             "images": self.images,
@@ -111,7 +119,7 @@ class Runner:
     def run(self, head: dict) -> dict:
         """Run one cell; what goes wrong in it is its result."""
         self.count += 1
-        self.shown = Shown(head["figures"], head["pixels"])
+        self.shown = Shown(head["figures"], head["pixels"], head["room"])
         if head["seed"] is not None:
             self.seed(head["seed"])
         bound_cpu(head["cpu_seconds"])
@@ -157,7 +165,7 @@ class Runner:
         for name, width, height in listed:
             pixels = self.read(3 * width * height)
             pil = importlib.import_module("PIL.Image")
-            image = pil.frombytes("RGB", (width, height), pixels)
+            image = pil.frombuffer("RGB", (width, height), pixels, "raw", "RGB", 0, 1)
             self.images[name] = self.names[name] = image
 
     def read_head(self) -> dict | None:
@@ -167,15 +175,16 @@ class Runner:
             return None
         return json.loads(self.read(_LENGTHS.unpack(lengths)[0]))
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes | bytearray:
         """Exactly so many bytes; none at the end."""
-        parts = bytearray()
-        while len(parts) < count:
-            part = os.read(self.inbox, min(count - len(parts), 1 << 20))
-            if not part:
+        whole = bytearray(count)
+        rest = memoryview(whole)
+        while rest:
+            got = os.readv(self.inbox, [rest])
+            if not got:
                 return b""
-            parts += part
-        return bytes(parts)
+            rest = rest[got:]
+        return whole
 
     def write(self, head: dict, files: list[bytes]) -> None:
         """One frame."""

@@ -7,6 +7,7 @@ runs while no cell does.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import math
 import os
@@ -25,11 +26,12 @@ from vtool.media import MAX_PIXELS, Image
 
 from ..zoom import check_aspect
 from .boundary import FLAGS, PACKAGES, RUNNER, _site, interpreter, rootfs, wrap
-from .limits import Cgroup, Limits, cpu_seconds, pixel_bound, rlimits
+from .limits import MB, Cgroup, Limits, cpu_seconds, pixel_bound, rlimits
 from .processes import end_strays, family_of, leaf_of
 from .wire import Answer, Channel, GuestLost, Loss
 
 START_SECONDS = 60.0
+_PIPE_BYTES = 1 << 20
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -178,6 +180,7 @@ class Session:
             "images": [[name, *image.size] for name, image in cell.images.items()],
             "figures": limits.figures,
             "pixels": limits.pixels,
+            "room": limits.result_mb * MB,
             "cpu_seconds": cpu_seconds(limits),
         }
         body = [memoryview(np.ascontiguousarray(i.pixels)).cast("B") for i in cell.images.values()]
@@ -277,6 +280,9 @@ def _start(kind: Kind) -> tuple[subprocess.Popen[bytes], Channel]:
     in_guest, in_host = os.pipe()
     out_host, out_guest = os.pipe()
     said_host, said_guest = os.pipe()
+    for fd in (in_host, out_host):
+        with contextlib.suppress(OSError):  # what all pipes of a user may hold is bounded
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     start = json.dumps({"rlimits": rlimits(kind.limits), "preload": kind.preload})
     command = [interpreter(), *FLAGS, str(RUNNER), str(in_guest), str(out_guest), _site(), start]
     try:
