@@ -194,11 +194,16 @@ def _site() -> str:
     return str(Path(numpy.__file__).parents[1])
 
 
-def _system_libraries() -> list[str]:
-    """Folders of the system from which this process has loaded shared libraries."""
+def _loaded() -> set[str]:
+    """Shared libraries that this process has loaded."""
     with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
         files = {line.split(None, 5)[5].strip() for line in maps if ".so" in line}
-    found = {os.path.realpath(os.path.dirname(f)) for f in files if f.startswith("/")}
+    return {f for f in files if f.startswith("/")}
+
+
+def _system_libraries() -> list[str]:
+    """Folders of the system from which this process has loaded shared libraries."""
+    found = {os.path.dirname(os.path.realpath(f)) for f in _loaded()}
     tops = tuple(os.path.realpath(s) for s in _SYSTEM if os.path.isdir(s))
     # Modules of Python and of packages come with these; only the system's own are wanted here.
     return sorted(
@@ -216,13 +221,9 @@ def _loaders() -> list[str]:
 
 def _shared_interpreter() -> list[tuple[str, str]]:
     """The interpreter's shared library, where it has one outside the system's folders."""
-    folder, name = sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")
-    path = Path(folder or "", name or "")
-    if not name or not str(name).count(".so") or not path.is_file():
-        return []
-    if str(path).startswith(tuple(s + "/" for s in _SYSTEM)):
-        return []
-    return [(str(path), f"{_PREFIX}/lib/{name}")]
+    found = [f for f in _loaded() if os.path.basename(f).startswith("libpython")]
+    own = [f for f in found if not f.startswith(tuple(s + "/" for s in _SYSTEM))]
+    return [(f, f"{_PREFIX}/lib/{os.path.basename(f)}") for f in own]
 
 
 def _installed(packages: Sequence[str]) -> list[Path]:
