@@ -69,15 +69,13 @@ def python(  # noqa: D417 - a model fills in the first only
     workspace: Workspace | None = None,
     settings: PythonSettings = PythonSettings(),
 ) -> Observation:
-    """Run Python code and see what it prints and shows.
-
-    Every picture of the episode is a PIL image: image_1, image_2 and so on in order of
-    appearance, and in the dictionary `images`. `show(x)` returns a picture (PIL image, array or
-    matplotlib figure) as a new image. Variables stay for later calls. numpy and PIL are there,
-    cv2 and matplotlib where installed; there is no network.
+    """Run Python code over the pictures so far, and see what it prints and shows.
 
     Args:
-        code: Python source. The value of a last expression is printed.
+        code: Python source. The pictures are PIL images in order of appearance: image_1, image_2
+            and so on, all of them in the dictionary `images`. show(x) gives a PIL image, an array
+            or a matplotlib figure back as a new picture. The value of a last expression is
+            printed. numpy and PIL are there; there is no network.
     """
     start = time.monotonic()
     check_code(code)

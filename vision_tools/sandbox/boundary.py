@@ -183,11 +183,11 @@ def rootfs(packages: tuple[str, ...] = PACKAGES) -> Rootfs:
         for name in ("site-packages", "dist-packages")
         if Path(stdlib, name).is_dir()
     ]
-    inside = ((interpreter(), program), (str(RUNNER), runner), (_site(), _SITE))
+    inside = ((interpreter(), program), (str(RUNNER), runner), (site_folder(), _SITE))
     return Rootfs(tuple(mounts), inside, tuple(masked))
 
 
-def _site() -> str:
+def site_folder() -> str:
     """The word by which a command names the packages' folder."""
     import numpy
 

@@ -21,18 +21,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vtool.errors import FaultCode, MediaError, ModelFault, VToolError
-from vtool.media import MAX_PIXELS, Image
+from vtool.errors import FaultCode, ModelFault, VToolError
+from vtool.media import Image
 
-from ..zoom import check_aspect
-from .boundary import FLAGS, PACKAGES, RUNNER, _site, interpreter, rootfs, wrap
-from .limits import MB, Cgroup, Limits, cpu_seconds, pixel_bound, rlimits
+from .boundary import FLAGS, PACKAGES, RUNNER, interpreter, rootfs, site_folder, wrap
+from .limits import MB, Cgroup, Limits, cpu_seconds, rlimits
+from .pictures import read_picture
 from .processes import end_strays, family_of, leaf_of
 from .wire import Answer, Channel, GuestLost, Loss
 
-START_SECONDS = 60.0
+START_SECONDS = 30.0
 _PIPE_BYTES = 1 << 20
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class SandboxError(VToolError, RuntimeError):
@@ -250,31 +249,6 @@ def is_spent(session: Session) -> bool:
     return session.used
 
 
-def read_picture(file: bytes, limits: Limits) -> Image:
-    """A picture that a guest sent, decoded under the rules for everything from outside.
-
-    Raises:
-        ModelFault: `bad_image` or `bad_aspect`.
-    """
-    try:
-        check_png(file)
-        image = Image.decode(file, max_pixels=pixel_bound(limits) or MAX_PIXELS)
-    except MediaError as err:
-        raise ModelFault(FaultCode.BAD_IMAGE, f"a picture could not be shown: {err}") from None
-    check_aspect(*image.size)
-    return image
-
-
-def check_png(file: bytes) -> None:
-    """One format is sent, and only that is opened.
-
-    Raises:
-        MediaError: It begins like something else.
-    """
-    if not file.startswith(_PNG):
-        raise MediaError("not a PNG file")
-
-
 def _start(kind: Kind) -> tuple[subprocess.Popen[bytes], Channel]:
     """Start the guest, and keep our ends of its three pipes."""
     in_guest, in_host = os.pipe()
@@ -284,7 +258,15 @@ def _start(kind: Kind) -> tuple[subprocess.Popen[bytes], Channel]:
         with contextlib.suppress(OSError):  # what all pipes of a user may hold is bounded
             fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     start = json.dumps({"rlimits": rlimits(kind.limits), "preload": kind.preload})
-    command = [interpreter(), *FLAGS, str(RUNNER), str(in_guest), str(out_guest), _site(), start]
+    command = [
+        interpreter(),
+        *FLAGS,
+        str(RUNNER),
+        str(in_guest),
+        str(out_guest),
+        site_folder(),
+        start,
+    ]
     try:
         process = subprocess.Popen(
             wrap(command, rootfs(kind.packages), kind.limits),
