@@ -11,7 +11,7 @@ from vtool.tool import Observation, Settings, tool
 
 from .backends import nanodet
 from .backends.catalogue import NANODET, NANODET_FILE
-from .backends.coco80 import LABELS, known, plain
+from .backends.coco80 import LABELS, is_other_word, known
 from .backends.detection import Detection, surest
 from .backends.phrases import checked, in_words
 from .backends.shares import check_counts, check_shares
@@ -79,5 +79,5 @@ def told(found: Sequence[Detection], otherwise: str, note: str = "") -> Observat
 
 def stand_ins(asked: dict[str, str]) -> str:
     """What was looked for where the words were others: `looked for cup by mug`."""
-    other = [f"{kind!r} for {said!r}" for said, kind in asked.items() if plain(said) != kind]
+    other = [f"{kind!r} for {said!r}" for said, kind in asked.items() if is_other_word(said, kind)]
     return f"looked for {', '.join(other)}" if other else ""

@@ -11,6 +11,7 @@ from vtool.tool import Observation, Settings, tool
 
 from .backends import zero_shot
 from .backends.detection import Detection, surest
+from .backends.extent import check_extent
 from .backends.phrases import checked, in_words
 from .backends.shares import check_counts, check_shares
 
@@ -65,6 +66,7 @@ def ground(
 
 def look(image: Image, phrases: Sequence[str], settings: GroundSettings) -> list[Detection]:
     """What the checkpoint sees of these phrases, the surest first."""
+    check_extent(image)
     network = zero_shot.load(
         settings.model or "", device=settings.device, local_files_only=settings.local_files_only
     )

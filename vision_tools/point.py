@@ -10,7 +10,7 @@ from vtool.needs import Lack, Need
 from vtool.tool import Finding, Observation, Settings, tool
 
 from . import detect, ground
-from .backends.coco80 import known, plain
+from .backends.coco80 import is_other_word, known
 from .backends.detection import Detection
 from .backends.phrases import checked
 from .detect import DetectSettings
@@ -80,7 +80,7 @@ def point(image: Image, phrase: str, settings: PointSettings = PointSettings()) 
     if settings.backend == "detect":
         kind = known(asked, "phrase")
         found = detect.look(image, [kind], settings.for_detect())
-        note = f"looked for {kind!r}" if kind != plain(asked) else ""
+        note = f"looked for {kind!r}" if is_other_word(asked, kind) else ""
     else:
         found, note = ground.look(image, [asked], settings.for_ground()), ""
     return _told(found, asked, note)

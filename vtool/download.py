@@ -60,7 +60,7 @@ def download(
     """Bring a file of known size; what is there already of it is kept.
 
     Args:
-        address: An http or https address.
+        address: An http or https address; a name and password in it are not sent.
         path: Where it goes; holds what came so far, also after a failure.
         size: Bytes that it must have: nothing beyond is read.
         deadline: For all of it.
@@ -70,6 +70,7 @@ def download(
         FetchError: Refused, broken off again and again, of another size, or too slow.
     """
     _check_scheme(address)
+    address = _plain(address)
     failure = ""
     for attempt in range(_TRIES):
         if attempt:
@@ -78,14 +79,14 @@ def download(
             _go_on(address, path, size, deadline, progress)
         except urllib.error.HTTPError as err:
             if err.code < 500 and err.code not in (408, 429):
-                raise FetchError(f"{_plain(address)} answered {err.code} {err.reason}") from err
+                raise FetchError(f"{address} answered {err.code} {err.reason}") from err
             failure = f"it answered {err.code}"
         except (OSError, http.client.HTTPException) as err:
             failure = str(getattr(err, "reason", None) or err) or type(err).__name__
         if _length(path) == size:
             return
         failure = failure or f"the connection ended at {_length(path)} of {size} bytes"
-    raise FetchError(f"could not fetch {_plain(address)}: {failure}")
+    raise FetchError(f"could not fetch {address}: {failure}")
 
 
 def sha256_of(path: Path) -> str:
@@ -124,7 +125,7 @@ def _go_on(
             while block := answer.read1(min(_CHUNK, size + 1 - here)):
                 here += len(block)
                 if here > size:
-                    raise FetchError(f"{_plain(address)} is longer than the expected {size} bytes")
+                    raise FetchError(f"{address} is longer than the expected {size} bytes")
                 file.write(block)
                 if progress:
                     progress(here, size)
@@ -134,9 +135,7 @@ def _go_on(
 def _check_length(answer: Any, address: str, expected: int) -> None:
     told = answer.headers.get("Content-Length", "")
     if told.isdigit() and int(told) != expected:
-        raise FetchError(
-            f"{_plain(address)} has another size than expected: {told} bytes, not {expected}"
-        )
+        raise FetchError(f"{address} has another size than expected: {told} bytes, not {expected}")
 
 
 def _first_byte(answer: Any) -> int:

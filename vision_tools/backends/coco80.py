@@ -31,7 +31,7 @@ _ALSO: Final[Mapping[str, str]] = {
     "car": "automobile sedan hatchback taxi cab",
     "motorcycle": "motorbike",
     "airplane": "aeroplane plane aircraft jet airliner",
-    "bus": "coach autobus omnibus",
+    "bus": "autobus omnibus",
     "truck": "lorry",
     "boat": "ship sailboat",
     "traffic light": "traffic_signal stoplight traffic_lights",
@@ -97,6 +97,12 @@ def look_up(phrase: str) -> str | None:
     return None
 
 
+def is_other_word(phrase: str, label: str) -> bool:
+    """Whether a phrase is neither a kind's name nor its plural."""
+    words = plain(phrase)
+    return label not in (words, *_singulars(words))
+
+
 def _singulars(words: str) -> tuple[str, ...]:
     endings = (("ies", "y"), ("ves", "f"), ("es", ""), ("s", ""))
     return tuple(words.removesuffix(e) + to for e, to in endings if words.endswith(e))
@@ -132,7 +138,5 @@ def near_labels(phrase: str, most: int = 5) -> list[str]:
     names = {**{label: label for label in LABELS}, **SYNONYMS}
     inside = [names[n] for n in sorted(names, key=len, reverse=True) if f" {n} " in f" {words} "]
     inside += [found for part in parts if (found := look_up(part)) is not None]
-    alike = [
-        names[n] for w in (words, *parts) for n in difflib.get_close_matches(w, names, 3, 0.75)
-    ]
-    return list(dict.fromkeys([*inside, *alike]))[:most]
+    close = (n for w in (words, *parts) for n in difflib.get_close_matches(w, names, 3, 0.75))
+    return list(dict.fromkeys(inside or map(names.__getitem__, close)))[:most]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 
 from vtool.errors import FaultCode, ModelFault, RecipeError, require
 from vtool.media import Image
@@ -89,7 +90,7 @@ class ZeroShot:
         Source: Liu et al., Grounding DINO, 2023, section 3.4 (phrases joined by full stops).
         """
         caption, spans = caption_of(phrases)
-        inputs = self.processor(images=image.pixels, text=caption, return_tensors="pt")
+        inputs = self.processor(images=_picture(image), text=caption, return_tensors="pt")
         limit = self.model.config.max_text_len
         if inputs["input_ids"].shape[1] > limit:
             raise _too_long(f"expected phrases of at most {limit} tokens together", phrases)
@@ -125,7 +126,7 @@ class ZeroShot:
             if len(self.processor.tokenizer(phrase)["input_ids"]) > limit:
                 raise _too_long(f"expected a phrase of at most {limit} tokens", [phrase])
         inputs = self.processor(
-            images=image.pixels,
+            images=_picture(image),
             text=[list(phrases)],
             return_tensors="pt",
             padding="max_length",
@@ -190,6 +191,11 @@ def _detections(
             if box is not None:
                 found.append(Detection(box, phrase, float(raw.scores[row])))
     return found
+
+
+def _picture(image: Image) -> PILImage.Image:
+    """Not as an array: of one with three rows the library would ask where its channels are."""
+    return PILImage.fromarray(image.pixels)
 
 
 def _array(tensor: Any) -> Floats:
