@@ -120,7 +120,8 @@ class ZeroShot:
 
         Source: Minderer et al., Scaling Open-Vocabulary Object Detection, 2023.
         """
-        require("scipy", "vision")
+        if self.kind == "owlv2":
+            require("scipy", "vision")
         limit = self.model.config.text_config.max_position_embeddings
         for phrase in phrases:
             if len(self.processor.tokenizer(phrase)["input_ids"]) > limit:
