@@ -172,6 +172,16 @@ def test_captions_part_phrases_by_full_stops_alone(phrases):
     assert "?" not in caption
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_checkpoint_saved_in_half_precision_works(checkpoints, family, tmp_path):
+    model = AutoModelForZeroShotObjectDetection.from_pretrained(checkpoints[family])
+    model.to(torch.bfloat16).save_pretrained(tmp_path)
+    AutoProcessor.from_pretrained(checkpoints[family]).save_pretrained(tmp_path)
+    assert "bfloat16" in (tmp_path / "config.json").read_text()
+    found = ground.set(model=str(tmp_path), **EVERYTHING)(noise(90, 60), ["cat"]).found
+    assert len({f.score for f in found}) > 3
+
+
 def test_one_place_is_told_once_for_each_phrase(checkpoints):
     wide = ground.set(model=checkpoints["owlvit"], threshold=0.0, overlap=0.1)
     everything = ground.set(model=checkpoints["owlvit"], **EVERYTHING)

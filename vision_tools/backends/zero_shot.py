@@ -215,10 +215,11 @@ def _too_long(expected: str, phrases: Sequence[str]) -> ModelFault:
 
 @lru_cache(maxsize=2)
 def _load(name: str, device: str, local_files_only: bool) -> ZeroShot:
-    transformers = require("transformers", "train")
+    torch, transformers = require("torch", "train"), require("transformers", "train")
     try:
+        # Single precision, whatever the checkpoint was saved in: processors give nothing else.
         model = transformers.AutoModelForZeroShotObjectDetection.from_pretrained(
-            name, local_files_only=local_files_only, use_safetensors=True
+            name, local_files_only=local_files_only, use_safetensors=True, dtype=torch.float32
         )
         processor = transformers.AutoProcessor.from_pretrained(
             name, local_files_only=local_files_only
