@@ -184,9 +184,7 @@ def test_an_overlay_changes_the_mask_only():
 def shake(model, std):
     """Weights large enough that pictures and prompts make a difference."""
     for name, parameter in model.named_parameters():
-        if parameter.dim() > 1:
-            torch.nn.init.normal_(parameter, std=std)
-        elif "norm" not in name:
+        if parameter.dim() > 1 or "norm" not in name:
             torch.nn.init.normal_(parameter, std=std)
 
 
