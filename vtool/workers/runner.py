@@ -48,7 +48,7 @@ class Runner:
         breaker: Breaker | None = None,
     ) -> None:
         self.seconds, self.forgiving = seconds, forgiving
-        self.workers = workers or Workers()
+        self.workers = Workers() if workers is None else workers
         self.breaker = breaker or Breaker()
 
     def deadline(self, tool: Tool) -> float:
