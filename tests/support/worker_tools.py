@@ -62,6 +62,8 @@ with _unregistered():
             ctypes.string_at(0)
         if act == "sleep":
             time.sleep(60)
+        if act == "nap":
+            time.sleep(1.5)
         if act == "stuck":  # in C, holding the interpreter
             ctypes.PyDLL(None).sleep(60)
         if act == "memory":
