@@ -115,6 +115,8 @@ async def serve_http(
         )
     except OSError as err:
         raise VToolError(f"cannot listen on {host}:{port}: {err.strerror}") from err
+    # Accepted sockets inherit it; without it every answer waits for an acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     bound = f"[{host}]" if ":" in host else host
     told(f"http://{bound}:{listener.getsockname()[1]}/mcp")
     config = uvicorn.Config(

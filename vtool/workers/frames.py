@@ -1,4 +1,4 @@
-"""Frames over a pair of pipes: a JSON header and raw bytes, both with their length before them.
+"""Frames over a socket or a pipe: a JSON header and raw bytes, with their lengths before them.
 
 Both ends wait with a deadline and may be told to stop waiting. What is in a frame is nobody's
 business here.
@@ -6,7 +6,6 @@ business here.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
@@ -14,6 +13,8 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from vtool.errors import VToolError
 
@@ -49,7 +50,6 @@ class Frames:
         self._inlet, self._outlet = inlet, outlet
         for fd in (inlet, outlet):
             os.set_blocking(fd, False)
-            _widen(fd)
 
     def send(
         self,
@@ -99,7 +99,8 @@ class Frames:
         return header, self._exactly(body, until, wanted)
 
     def _exactly(self, count: int, until: float | None, wanted: Callable[[], bool]) -> memoryview:
-        out = memoryview(bytearray(count))
+        # Not a bytearray: that would be filled with zeros first.
+        out = memoryview(np.empty(count, np.uint8))  # type: ignore[arg-type]
         at = 0
         while at < count:
             self._ready(self._inlet, select.POLLIN, until, wanted)
@@ -131,11 +132,3 @@ class Frames:
                 raise Late("the deadline passed")
             if not wanted():
                 raise Unwanted("nobody waits for it")
-
-
-def _widen(fd: int) -> None:
-    """Let a pipe hold a megabyte where the system allows it: fewer turns for a picture."""
-    with contextlib.suppress(ImportError, AttributeError, OSError):
-        import fcntl
-
-        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 2**20)

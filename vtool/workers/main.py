@@ -1,4 +1,4 @@
-"""The worker process: one tool under one setting, called over a pipe until the pipe closes.
+"""The worker process: one tool under one setting, called over a line until the line closes.
 
 Started as `python -P -m vtool.workers.main` by `vtool.workers.process`. It imports the tool by
 name, never runs what it is sent, and ends when its parent does, whatever the tool is doing.
@@ -30,7 +30,7 @@ _Frame = tuple[dict[str, Any], memoryview]
 
 
 class Pictures:
-    """Pictures that came by the pipe, kept so that later calls may name them by digest.
+    """Pictures that came over the line, kept so that later calls may name them by digest.
 
     Args:
         max_bytes: Bound on their pixels.
@@ -58,7 +58,7 @@ class Pictures:
 
 
 def main() -> None:
-    """Serve until the parent closes the pipe."""
+    """Serve until the parent closes the line."""
     frames = Frames(os.dup(0), os.dup(1))
     # What a tool prints must not get between the frames.
     os.dup2(2, 1)
@@ -89,7 +89,7 @@ def end_with_parent() -> None:
 
 
 def _listen(frames: Frames, inbox: queue.SimpleQueue[_Frame]) -> None:
-    """Take frames in; a closed pipe ends the process although a tool may be running."""
+    """Take frames in; a closed line ends the process although a tool may be running."""
     try:
         while True:
             inbox.put(frames.receive())
