@@ -67,7 +67,9 @@ from vtool.workers.pool import Workers  # noqa: E402
 
 PICTURE, CROP, CLIENTS = (4000, 3000), (800, 600), 32
 SPEC = replace(family("qwen25_vl").spec, max_pixels=1280 * 28 * 28)
-UINT8_TARGET, F32_TARGET, REFERENCE_TARGET, SLACK = 80.0, 30.0, 2.0, 0.7
+UINT8_TARGET, F32_TARGET, REFERENCE_TARGET = 80.0, 30.0, 2.0
+FLOORS = {"uint8_speedup": 25.0, "f32_speedup": 12.0}
+"""Below these something is wrong whatever else the machine is doing; targets need `--strict`."""
 Corner = tuple[int, int]
 
 
@@ -276,7 +278,8 @@ class Bench:
             for name, work in self.candidates().items():
                 if name == "by_reference_first" and clients > 1:
                     continue
-                many = 1 if "peer" in name or "first" in name else fast_calls
+                slow = "peer" in name or "first" in name
+                many = fast_calls // 3 if slow else fast_calls
                 seconds = [self.once(work, clients) for _ in range(many)]
                 if round_ >= 0:
                     out.setdefault(name, []).extend(seconds)
@@ -291,14 +294,14 @@ async def _all(going: list[Any]) -> list[Any]:
     return list(await asyncio.gather(*going))
 
 
-def ratios(times: dict[str, list[float]]) -> dict[str, float]:
-    """By the lower quartiles."""
-    q1 = {name: _timing.summary(values)["q1"] for name, values in times.items()}
+def ratios(times: dict[str, list[float]], by: str = "q1") -> dict[str, float]:
+    """By lower quartiles, or by medians."""
+    at = {name: _timing.summary(values)[by] for name, values in times.items()}
     return {
-        "uint8_speedup": q1["peer"] / q1["ours_uint8"],
-        "f32_speedup": q1["peer"] / q1["ours_f32"],
-        "transport_only_speedup": q1["peer_our_patches"] / q1["ours_uint8"],
-        "reference_over_floor": (q1["by_reference"] - q1["tool_alone"]) / q1["null_post"],
+        "uint8_speedup": at["peer"] / at["ours_uint8"],
+        "f32_speedup": at["peer"] / at["ours_f32"],
+        "transport_only_speedup": at["peer_our_patches"] / at["ours_uint8"],
+        "reference_over_floor": (at["by_reference"] - at["tool_alone"]) / at["null_post"],
     }
 
 
@@ -318,6 +321,9 @@ def table(results: dict[str, dict[str, list[float]]]) -> str:
     return "\n".join(lines)
 
 
+_BY = ("q1", "median")
+
+
 def report(payload: dict[str, Any], results: dict[str, dict[str, list[float]]]) -> str:
     """The committed page."""
     found = payload["ratios"]
@@ -328,7 +334,9 @@ def report(payload: dict[str, Any], results: dict[str, dict[str, list[float]]]) 
         ("(by reference - tool) / null POST", "reference_over_floor", f"<= {REFERENCE_TARGET:g}"),
     ]
     lines = [
-        f"| {words} | {found['1'][key]:.2f} | {found['32'][key]:.2f} | {target} |"
+        f"| {words} | "
+        + " | ".join(f"{found[c][by][key]:.2f}" for c in found for by in _BY)
+        + f" | {target} |"
         for words, key, target in rows
     ]
     quality = payload["psnr_db"]
@@ -343,8 +351,9 @@ def report(payload: dict[str, Any], results: dict[str, dict[str, list[float]]]) 
             "",
             table(results),
             "",
-            "| ratio of lower quartiles | 1 client | 32 clients | target (1 client) |",
-            "|---|---|---|---|",
+            "| ratio | 1 client, lower quartiles | medians | 32 clients, lower quartiles "
+            "| medians | target (1 client) |",
+            "|---|---|---|---|---|---|",
             *lines,
             "",
             f"PSNR against the picture's own pixels: ours {quality['ours']}, by reference "
@@ -372,7 +381,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--repeats-many", type=int, default=3, help="with 32 clients")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--strict", action="store_true", help="targets without slack")
+    parser.add_argument("--strict", action="store_true", help="hold the targets")
     args = parser.parse_args()
     torch.set_num_threads(1)
     packages = ("torch", "transformers", "pillow", "numpy", "uvicorn", "starlette")
@@ -401,7 +410,9 @@ def main() -> None:
             "f32_speedup": F32_TARGET,
             "reference_over_floor": REFERENCE_TARGET,
         },
-        "ratios": {clients: ratios(times) for clients, times in results.items()},
+        "ratios": {
+            clients: {by: ratios(times, by) for by in _BY} for clients, times in results.items()
+        },
         "wall_s": {
             clients: {k: _timing.summary(v) for k, v in times.items()}
             for clients, times in results.items()
@@ -411,11 +422,12 @@ def main() -> None:
     page = report(payload, results)
     (_timing.RESULTS / "tool_transport.md").write_text(page)
     print(page)
-    slack = 1.0 if args.strict else SLACK
-    one = payload["ratios"]["1"]
-    assert one["uint8_speedup"] >= UINT8_TARGET * slack, one
-    assert one["f32_speedup"] >= F32_TARGET * slack, one
-    assert one["reference_over_floor"] <= REFERENCE_TARGET / slack, one
+    one = payload["ratios"]["1"]["q1"]
+    if args.strict:
+        assert one["uint8_speedup"] >= UINT8_TARGET, one
+        assert one["f32_speedup"] >= F32_TARGET, one
+        assert one["reference_over_floor"] <= REFERENCE_TARGET, one
+    assert all(one[name] >= least for name, least in FLOORS.items()), one
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The worker process: one tool under one setting, called over a line until the line closes.
+"""The worker process: one tool under one setting, called over a socket until that closes.
 
 Started as `python -P -m vtool.workers.main` by `vtool.workers.process`. It imports the tool by
 name, never runs what it is sent, and ends when its parent does, whatever the tool is doing.
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import inspect
 import os
-import queue
+import select
 import sys
 import threading
 from collections import OrderedDict
@@ -26,7 +26,6 @@ from vtool.workers.reference import find
 OUT_OF_MEMORY = 77
 """Exit code after a MemoryError: what is left of the process cannot be trusted."""
 KEEP_BYTES = 512 * 2**20
-_Frame = tuple[dict[str, Any], memoryview]
 
 
 class Pictures:
@@ -58,23 +57,24 @@ class Pictures:
 
 
 def main() -> None:
-    """Serve until the parent closes the line."""
-    frames = Frames(os.dup(0), os.dup(1))
+    """Serve until the parent hangs up."""
+    line = os.dup(0)
+    frames = Frames(line, line)
     # What a tool prints must not get between the frames.
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     end_with_parent()
-    inbox: queue.SimpleQueue[_Frame] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(frames, inbox), daemon=True).start()
-    tool = _begin(frames, inbox.get()[0])
-    pictures = Pictures()
-    while True:
-        header, body = inbox.get()
-        try:
-            reply, buffers = _answer(tool, header, body, pictures)
-        except MemoryError:
-            os._exit(OUT_OF_MEMORY)
-        frames.send(reply, buffers)
+    threading.Thread(target=_watch, args=(line,), daemon=True).start()
+    try:
+        tool = _begin(frames, frames.receive()[0])
+        pictures = Pictures()
+        while True:
+            reply, buffers = _answer(tool, *frames.receive(), pictures)
+            frames.send(reply, buffers)
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
+    except Gone:
+        os._exit(0)
 
 
 def end_with_parent() -> None:
@@ -88,13 +88,12 @@ def end_with_parent() -> None:
         file.write("500")
 
 
-def _listen(frames: Frames, inbox: queue.SimpleQueue[_Frame]) -> None:
-    """Take frames in; a closed line ends the process although a tool may be running."""
-    try:
-        while True:
-            inbox.put(frames.receive())
-    except Gone:
-        os._exit(0)
+def _watch(line: int) -> None:
+    """End the process when the line closes, although a tool may be running."""
+    poll = select.poll()
+    poll.register(line, 0)
+    poll.poll()
+    os._exit(0)
 
 
 def _begin(frames: Frames, header: dict[str, Any]) -> Tool:
