@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from vtool.camera import Camera
 from vtool.errors import FaultCode, ModelFault
 from vtool.geometry import Box, Mask, Point, Region, Span
 from vtool.media import Clip, Image
@@ -21,9 +22,10 @@ def noise(width=32, height=24, seed=0):
 def observation():
     image = noise()
     part = image.crop(Box(0, 0, 0.5, 0.5)).resize((8, 8))
+    depth = DepthMap(np.ones((2, 3), np.float32), True, Camera(2.0, 2.0, 1.0, 0.5))
     clip = Clip((noise(seed=1), noise(seed=2)), (0.0, 0.5))
     return image, Observation(
-        (part, clip, Mask(np.eye(4, dtype=bool)), DepthMap(np.ones((2, 3), np.float32), True)),
+        (part, clip, Mask(np.eye(4, dtype=bool)), depth),
         text="words <|im_end|>",
         show=False,
         effective=(Box(0, 0, 0.5, 0.5), Point(0.5, 0.25), Span(0.5, 1)),
@@ -49,6 +51,7 @@ def test_everything_comes_back_as_it_was_and_shared_things_are_shared():
     back, _ = read(letter.header, body, known=[image])
     assert essence(back["seen"]) == essence(seen)
     assert back["seen"].ways[0][0].of is image
+    assert back["seen"].values[3].camera == seen.values[3].camera
     assert back["again"][0] is back["seen"].values[0]
     assert sum(a["dtype"] == "uint8" for a in letter.header["arrays"]) == 3
     with pytest.raises(ValueError, match="read-only"):

@@ -25,6 +25,7 @@ from vtool.message import (
     Author,
     Fault,
     Found,
+    Json,
     Message,
     Outcome,
     Part,
@@ -43,6 +44,7 @@ from vtool.workers.reference import NotImportable, reference
 from vtool.workers.results import ResultCache
 from vtool.workers.runner import Runner, clip_text, together
 from vtool.workers.threads import THREADS
+from vtool.workspace import Belongings, Lending, contract
 
 __all__ = [
     "ToolBroken",
@@ -80,6 +82,7 @@ class _Turn:
     dialect: Dialect
     shown: Shown
     seed: int
+    lending: Lending
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,11 @@ class Toolbox:
         """End the worker processes; views share them. A later call would start them again."""
         await self._runner.close()
 
+    @property
+    def runtime(self) -> dict[str, Json]:
+        """What an episode's record says of these tools, under their own names."""
+        return contract(o.tool for o in self._offers.values())
+
     def only(self, names: Sequence[str]) -> Toolbox:
         """The same tools, less those not named.
 
@@ -190,6 +198,7 @@ class Toolbox:
         shown: Shown,
         *,
         seed: int = 0,
+        belongings: Belongings | None = None,
     ) -> list[Message]:
         """Run the calls of one turn at once; commit and answer in call order.
 
@@ -199,6 +208,7 @@ class Toolbox:
             dialect: How the model writes pictures and places.
             shown: Size of the latest showing of a picture.
             seed: For tools that draw.
+            belongings: What tools keep between turns; where left out, nothing outlives this one.
 
         Returns:
             One tool message a call.
@@ -206,8 +216,12 @@ class Toolbox:
         Raises:
             ToolBroken: A tool broke (unless forgiving); the other calls were stopped.
         """
-        turn = _Turn(store, dialect, shown, seed)
-        done = await together([self._one(call, i, turn) for i, call in enumerate(calls)])
+        lending = Lending(store, belongings)
+        turn = _Turn(store, dialect, shown, seed, lending)
+        try:
+            done = await together([self._one(call, i, turn) for i, call in enumerate(calls)])
+        finally:
+            await lending.end()
         return [self._commit(d, store) for d in done]
 
     async def _one(self, call: ToolCall, index: int, turn: _Turn) -> _Done:
@@ -218,7 +232,8 @@ class Toolbox:
             offer = self._offer(call)
             binding = bind(call, offer.tool, offer.names, turn.store, turn.dialect, turn.shown)
             seed = turn.seed * 1009 + index
-            observation, cached = await self._observe(offer.tool, binding, turn, seed)
+            async with turn.lending.turn(offer.tool):
+                observation, cached = await self._observe(offer.tool, binding, turn, seed)
             seconds = time.monotonic() - start
             return _Done(call, binding, offer.tool, observation, None, seconds, cached)
         except ModelFault as fault:
@@ -247,6 +262,9 @@ class Toolbox:
             values[tool.call_arg] = Call(seed, binding.regions)
         if tool.settings_arg:
             values[tool.settings_arg] = tool.settings
+        if tool.workspace_arg:
+            seconds = self._runner.deadline(tool)
+            values[tool.workspace_arg] = turn.lending.workspace(seconds, seed)
         seen = await self._runner.run(tool, values)
         return replace(seen, text=clip_text(seen.text, self._max_text_bytes))
 
@@ -341,6 +359,8 @@ def _origin(ways: tuple[Way, ...], done: _Done, store: Store) -> Origin:
     assert done.tool is not None
     assert done.binding is not None
     name, handles = done.tool.spec.name, list(done.binding.media.values())
+    if done.tool.workspace_arg:  # it saw every picture
+        handles += [e.handle for e in store.images() if e.handle not in handles]
     by_digest = {store[h].digest: h for h in handles}
     parents = [_handle(way.of, by_digest, name) for way in ways]
     tiles = tuple(
@@ -360,10 +380,17 @@ def _found(
 ) -> tuple[Found, ...]:
     handles = {store[h].digest: h for h in reversed(binding.media.values())}
     handles |= {e.digest: e.handle for e in made}
-    first = next(iter(binding.media.values()), "")
+    first = next(iter(binding.media.values()), None)
+    if first is None and any(f.of is None for f in seen.found):
+        raise ToolBroken("a tool that was given no picture found something in it")
     return tuple(
         Found(
-            Region(first if f.of is None else _handle(f.of, handles, "of this call"), f.shape),
+            store.to_picture(
+                Region(
+                    _handle(f.of, handles, "of this call") if f.of is not None else str(first),
+                    f.shape,
+                )
+            ),
             f.label,
             f.score,
             f.facts,

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from vtool.camera import Camera
 from vtool.errors import FaultCode, ModelFault, VToolError
 from vtool.geometry import Box, Mask, Point, Region, Span
 from vtool.media import Clip, Image, Lineage
@@ -189,7 +190,12 @@ class _Writer:
         if isinstance(value, Table):
             return {"kind": "table", "rows": [dict(r) for r in value.rows]}
         if isinstance(value, DepthMap):
-            return {"kind": "depth", "array": self.array(value.values), "metric": value.metric}
+            return {
+                "kind": "depth",
+                "array": self.array(value.values),
+                "metric": value.metric,
+                "camera": self.write(value.camera),
+            }
         if isinstance(value, Mask):
             return {"kind": "mask", "array": self.array(value.cells)}
         return {"kind": "cloud", "array": self.array(value.points)}
@@ -232,7 +238,8 @@ class _Reader:
         elif kind == "table":
             self.values.append(Table(tuple(row["rows"])))
         elif kind == "depth":
-            self.values.append(DepthMap(self.arrays[row["array"]], metric=bool(row["metric"])))
+            depth, camera = self.arrays[row["array"]], self.read(row["camera"])
+            self.values.append(DepthMap(depth, bool(row["metric"]), camera))
         else:
             made: Any = {"mask": Mask, "cloud": Cloud}[kind]
             self.values.append(made(self.arrays[row["array"]]))
@@ -277,6 +284,7 @@ _PARTS: dict[type, tuple[str, ...]] = {
     Span: ("start_s", "end_s"),
     Region: ("media", "shape"),
     Affine: ("a", "b", "c", "d", "e", "f"),
+    Camera: ("fx", "fy", "cx", "cy"),
     Way: ("of", "transform", "cell"),
     Finding: ("shape", "label", "score", "of", "facts"),
     Observation: ("values", "text", "show", "effective", "found", "ways"),

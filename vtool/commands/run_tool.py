@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from vtool.camera import Camera
 from vtool.config import override
 from vtool.dialects.hermes import Hermes
 from vtool.dialects.wording import place
@@ -143,7 +144,9 @@ def read_value(path: Path, param: Param) -> Value:
         ) from err
     if param.kind is Kind.CLOUD:
         return Cloud(array)
-    return DepthMap(array, metric=notes.get("metric") == "true")
+    camera = json.loads(notes["camera"]) if "camera" in notes else None
+    metric = notes.get("metric") == "true"
+    return DepthMap(array, metric=metric, camera=Camera(*camera) if camera else None)
 
 
 def keep(entry: Entry, out: Path) -> Path:
@@ -164,9 +167,13 @@ def keep(entry: Entry, out: Path) -> Path:
             _write(folder / f"{time:010.3f}.png", frame.encode())
         return folder
     path = out / f"{entry.handle}.safetensors"
-    array = value.values if isinstance(value, DepthMap) else value.points
-    metric = isinstance(value, DepthMap) and value.metric
-    notes = {"metric": "true" if metric else "false"}
+    notes = {}
+    if isinstance(value, DepthMap):
+        array, notes["metric"] = value.values, "true" if value.metric else "false"
+        if value.camera is not None:
+            notes["camera"] = json.dumps(astuple(value.camera))
+    else:
+        array = value.points
     require("safetensors.numpy", "train").save_file({entry.kind: array}, path, notes)
     return path
 
