@@ -94,8 +94,9 @@ def test_pictures_go_there_and_come_back(fake):
 
 def test_what_others_do_wrong_is_contained(fake):
     box = Toolbox(fake.tools(seconds=1.0))
+    patient = Toolbox(fake.tools(seconds=60.0))
 
-    async def act(what):
+    async def act(what, box=box):
         try:
             return outcome(await run(box, Store(), "act", what=what))
         except ToolBroken as err:
@@ -114,7 +115,7 @@ def test_what_others_do_wrong_is_contained(fake):
         assert time.monotonic() - start < 4
         assert await act("hello") == first
         assert (await act("crash"))[0] == "tool_crashed"
-        again = await act("hello")
+        again = await act("hello", patient)  # which starts it again
         assert again.startswith("pid ")
         assert again != first
 
