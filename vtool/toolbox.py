@@ -1,17 +1,15 @@
 """The Toolbox: runs a turn's calls, commits results in call order, turns faults into words.
 
 The model's faults become typed observations. A tool that breaks is our fault: `ToolBroken` is
-raised, which ends the episode as failed and masks it from the loss.
+raised, which ends the episode as failed and masks it from the loss; the turn's other calls are
+stopped. How one call is carried out is the matter of `vtool.workers`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import inspect
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
@@ -21,7 +19,7 @@ import numpy as np
 from vtool.binding import Binding, Shown, bind
 from vtool.dialects.base import Dialect
 from vtool.errors import FaultCode, ModelFault, UnknownName, VToolError, nearest
-from vtool.geometry import Box, Mask, Point, Region, Span
+from vtool.geometry import Box, Point, Region, Span
 from vtool.media import Clip, Image
 from vtool.message import (
     Author,
@@ -37,16 +35,29 @@ from vtool.message import (
     ToolCall,
 )
 from vtool.observation import Call, Observation, Way
-from vtool.store import Cloud, DepthMap, Entry, Origin, Store, Table, Tile, value_digest
+from vtool.store import Entry, Origin, Store, Tile, Value, value_digest
 from vtool.tool import Tool, choose
 from vtool.toolspec import ToolSpec
+from vtool.workers.breaker import ToolBroken, ToolDown
+from vtool.workers.pool import Workers
+from vtool.workers.reference import NotImportable, reference
+from vtool.workers.results import ResultCache
+from vtool.workers.runner import Runner, clip_text, together
+from vtool.workers.threads import THREADS
 from vtool.workspace import Belongings, Lending, contract
 
-_CACHE_ENTRIES = 1024
+__all__ = [
+    "ToolBroken",
+    "ToolDown",
+    "ToolUnavailable",
+    "Toolbox",
+    "check_parallel",
+    "check_ready",
+    "refusal",
+]
 
-
-class ToolBroken(VToolError, RuntimeError):
-    """A tool raised something that is no `ModelFault`, or returned what no tool may return."""
+MAX_TEXT_BYTES = 8192
+"""Of one result's words. No tokenizer that starts from bytes makes more tokens than bytes."""
 
 
 class ToolUnavailable(VToolError, RuntimeError):
@@ -61,6 +72,17 @@ class _Offer:
     spec: ToolSpec
     names: dict[str, str]
     """Argument names as shown -> the tool's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What the calls of a turn have in common."""
+
+    store: Store
+    dialect: Dialect
+    shown: Shown
+    seed: int
+    lending: Lending
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +107,9 @@ class Toolbox:
         seconds: A deadline that replaces each tool's own.
         forgiving: Answer a broken tool with a `tool_error` observation instead of raising; for
             interactive use, never for training.
+        cache_bytes: Bound on the results that are kept.
+        max_text_bytes: Bound on the words of one result.
+        workers: Where isolated tools run; processes of this toolbox by default.
     """
 
     def __init__(
@@ -94,22 +119,34 @@ class Toolbox:
         cache: bool = True,
         seconds: float | None = None,
         forgiving: bool = False,
+        cache_bytes: int = 256 * 2**20,
+        max_text_bytes: int = MAX_TEXT_BYTES,
+        workers: Workers | None = None,
     ) -> None:
-        found = [choose(t) for t in chosen]
+        found = [tool for what in chosen for tool in _tools(what)]
         check_ready(found)
         self._offers = {
             t.spec.name: _Offer(t, t.spec, {p.name: p.name for p in t.spec.params}) for t in found
         }
         if len(self._offers) != len(found):
             raise VToolError("two tools of a toolbox have one name")
-        self._cache: OrderedDict[str, Observation] | None = OrderedDict() if cache else None
-        self._seconds = seconds
-        self._forgiving = forgiving
+        self._cache = ResultCache(cache_bytes) if cache else None
+        self._runner = Runner(seconds=seconds, forgiving=forgiving, workers=workers)
+        self._max_text_bytes = max_text_bytes
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
         """What a model is told."""
         return tuple(o.spec for o in self._offers.values())
+
+    @property
+    def hung(self) -> dict[str, int]:
+        """Calls that passed their deadline in a thread and still run there, by tool."""
+        return THREADS.hung
+
+    async def close(self) -> None:
+        """End the worker processes; views share them. A later call would start them again."""
+        await self._runner.close()
 
     @property
     def runtime(self) -> dict[str, Json]:
@@ -150,7 +187,7 @@ class Toolbox:
     def changed(self, change: Callable[[Tool], Tool]) -> Toolbox:
         """The same offers with each tool changed (wrapped, controlled); results are not shared."""
         other = self._with({n: replace(o, tool=change(o.tool)) for n, o in self._offers.items()})
-        other._cache = OrderedDict() if self._cache is not None else None
+        other._cache = ResultCache(self._cache.max_bytes) if self._cache is not None else None
         return other
 
     async def run(
@@ -177,38 +214,26 @@ class Toolbox:
             One tool message a call.
 
         Raises:
-            ToolBroken: A tool broke (unless forgiving).
+            ToolBroken: A tool broke (unless forgiving); the other calls were stopped.
         """
         lending = Lending(store, belongings)
-        jobs = [
-            self._one(call, i, store, dialect, shown, seed, lending) for i, call in enumerate(calls)
-        ]
+        turn = _Turn(store, dialect, shown, seed, lending)
         try:
-            done = await asyncio.gather(*jobs)
+            done = await together([self._one(call, i, turn) for i, call in enumerate(calls)])
         finally:
             await lending.end()
         return [self._commit(d, store) for d in done]
 
-    async def _one(
-        self,
-        call: ToolCall,
-        index: int,
-        store: Store,
-        dialect: Dialect,
-        shown: Shown,
-        seed: int,
-        lending: Lending,
-    ) -> _Done:
+    async def _one(self, call: ToolCall, index: int, turn: _Turn) -> _Done:
         start = time.monotonic()
         binding: Binding | None = None
         try:
-            check_parallel(index, dialect.max_parallel)
+            check_parallel(index, turn.dialect.max_parallel)
             offer = self._offer(call)
-            binding = bind(call, offer.tool, offer.names, store, dialect, shown)
-            async with lending.turn(offer.tool):
-                observation, cached = await self._observe(
-                    offer, binding, store, seed * 1009 + index, lending
-                )
+            binding = bind(call, offer.tool, offer.names, turn.store, turn.dialect, turn.shown)
+            seed = turn.seed * 1009 + index
+            async with turn.lending.turn(offer.tool):
+                observation, cached = await self._observe(offer.tool, binding, turn, seed)
             seconds = time.monotonic() - start
             return _Done(call, binding, offer.tool, observation, None, seconds, cached)
         except ModelFault as fault:
@@ -224,49 +249,24 @@ class Toolbox:
         return self._offers[call.name]
 
     async def _observe(
-        self, offer: _Offer, binding: Binding, store: Store, seed: int, lending: Lending
+        self, tool: Tool, binding: Binding, turn: _Turn, seed: int
     ) -> tuple[Observation, bool]:
-        spec = offer.tool.spec
-        key = (
-            _cache_key(offer.tool, binding, store)
-            if self._cache is not None and spec.pure
-            else None
-        )
-        if key is not None and self._cache is not None and key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key], True
-        observation = await self._call(offer.tool, binding, seed, lending)
-        if key is not None and self._cache is not None:
-            self._cache[key] = observation
-            while len(self._cache) > _CACHE_ENTRIES:
-                self._cache.popitem(last=False)
-        return observation, False
+        if self._cache is None or not tool.spec.pure:
+            return await self._call(tool, binding, turn, seed), False
+        key = _cache_key(tool, binding, turn.store, seed)
+        return await self._cache.get(key, lambda: self._call(tool, binding, turn, seed))
 
-    async def _call(self, tool: Tool, binding: Binding, seed: int, lending: Lending) -> Observation:
+    async def _call(self, tool: Tool, binding: Binding, turn: _Turn, seed: int) -> Observation:
         values = dict(binding.values)
         if tool.call_arg:
             values[tool.call_arg] = Call(seed, binding.regions)
         if tool.settings_arg:
             values[tool.settings_arg] = tool.settings
-        seconds = self._seconds or tool.spec.seconds
         if tool.workspace_arg:
-            values[tool.workspace_arg] = lending.workspace(seconds, seed)
-        try:
-            if inspect.iscoroutinefunction(tool.fn):
-                got = await asyncio.wait_for(tool.fn(**values), seconds)
-            else:
-                got = await asyncio.wait_for(asyncio.to_thread(tool.fn, **values), seconds)
-            return _observation(tool, got)
-        except ModelFault:
-            raise
-        except TimeoutError:
-            raise ModelFault(
-                FaultCode.TIMEOUT, f"{tool.spec.name} did not finish within {seconds:g} s"
-            ) from None
-        except Exception as err:
-            if self._forgiving:
-                raise ModelFault(FaultCode.TOOL_ERROR, f"{tool.spec.name} broke") from err
-            raise ToolBroken(f"tool {tool.spec.name} broke: {type(err).__name__}: {err}") from err
+            seconds = self._runner.deadline(tool)
+            values[tool.workspace_arg] = turn.lending.workspace(seconds, seed)
+        seen = await self._runner.run(tool, values)
+        return replace(seen, text=clip_text(seen.text, self._max_text_bytes))
 
     def _commit(self, done: _Done, store: Store) -> Message:
         if done.fault is not None:
@@ -299,9 +299,18 @@ class Toolbox:
         return Message(role=Role.TOOL, parts=tuple(parts), author=Author.TOOL, outcomes=(outcome,))
 
     def _with(self, offers: dict[str, _Offer]) -> Toolbox:
-        other = Toolbox((), seconds=self._seconds, forgiving=self._forgiving)
-        other._offers, other._cache = offers, self._cache
+        other = Toolbox((), max_text_bytes=self._max_text_bytes)
+        other._offers, other._cache, other._runner = offers, self._cache, self._runner
         return other
+
+
+def _tools(what: Tool | str | Mapping[str, Any]) -> list[Tool]:
+    """The tools that one entry stands for: all of a server's under the key `mcp`."""
+    if isinstance(what, Mapping) and set(what) == {"mcp"} and isinstance(what["mcp"], Mapping):
+        from vtool.mcp_client import mcp_tools
+
+        return mcp_tools(**what["mcp"])
+    return [choose(what)]
 
 
 def check_ready(chosen: Sequence[Tool]) -> None:
@@ -313,6 +322,11 @@ def check_ready(chosen: Sequence[Tool]) -> None:
     lines = [
         f"{tool.spec.name}: {lack.what} ({lack.fix})" for tool in chosen for lack in tool.lacks()
     ]
+    for tool in chosen:
+        try:
+            _ = tool.spec.isolated and reference(tool)
+        except NotImportable as err:
+            lines.append(str(err))
     if lines:
         raise ToolUnavailable("tools that cannot run here: " + "; ".join(lines))
 
@@ -340,19 +354,6 @@ def refusal(fault: ModelFault, call: ToolCall | None = None, seconds: float = 0.
     )
 
 
-def _observation(tool: Tool, got: object) -> Observation:
-    if isinstance(got, Observation):
-        return got
-    if isinstance(got, str):
-        return Observation(text=got)
-    if isinstance(got, Image | Clip | Mask | DepthMap | Cloud | Table):
-        return Observation(values=(got,))
-    raise ToolBroken(
-        f"tool {tool.spec.name} returned {type(got).__name__}; expected a store value, a str or "
-        "an Observation"
-    )
-
-
 def _origin(ways: tuple[Way, ...], done: _Done, store: Store) -> Origin:
     """Where a result came from; ways are written on values, an origin names handles."""
     assert done.tool is not None
@@ -361,7 +362,7 @@ def _origin(ways: tuple[Way, ...], done: _Done, store: Store) -> Origin:
     if done.tool.workspace_arg:  # it saw every picture
         handles += [e.handle for e in store.images() if e.handle not in handles]
     by_digest = {store[h].digest: h for h in handles}
-    parents = [by_digest[value_digest(way.of)] for way in ways]
+    parents = [_handle(way.of, by_digest, name) for way in ways]
     tiles = tuple(
         Tile(way.cell, parent, way.transform)
         for way, parent in zip(ways, parents, strict=True)
@@ -379,11 +380,16 @@ def _found(
 ) -> tuple[Found, ...]:
     handles = {store[h].digest: h for h in reversed(binding.media.values())}
     handles |= {e.digest: e.handle for e in made}
-    first = next(iter(binding.media.values()), "")
+    first = next(iter(binding.media.values()), None)
+    if first is None and any(f.of is None for f in seen.found):
+        raise ToolBroken("a tool that was given no picture found something in it")
     return tuple(
         Found(
             store.to_picture(
-                Region(first if f.of is None else handles[value_digest(f.of)], f.shape)
+                Region(
+                    _handle(f.of, handles, "of this call") if f.of is not None else str(first),
+                    f.shape,
+                )
             ),
             f.label,
             f.score,
@@ -393,6 +399,13 @@ def _found(
     )
 
 
+def _handle(value: Value, handles: Mapping[str, str], tool: str) -> str:
+    digest = value_digest(value)
+    if digest not in handles:
+        raise ToolBroken(f"tool {tool} speaks of a value that it was neither given nor made")
+    return handles[digest]
+
+
 def _effective(seen: Observation, binding: Binding) -> tuple[Region, ...]:
     asked = [r for regions in binding.regions.values() for r in regions]
     if seen.effective and asked:
@@ -400,11 +413,13 @@ def _effective(seen: Observation, binding: Binding) -> tuple[Region, ...]:
     return tuple(asked) if binding.clamped else ()
 
 
-def _cache_key(tool: Tool, binding: Binding, store: Store) -> str:
+def _cache_key(tool: Tool, binding: Binding, store: Store, seed: int) -> str:
     places = {name: [_plain_shape(r) for r in regions] for name, regions in binding.regions.items()}
     media = {name: store[handle].digest for name, handle in binding.media.items()}
     settings = None if tool.settings is None else asdict(cast(Any, tool.settings))
-    body = [tool.spec.name, tool.spec.version, media, places, binding.plain, settings]
+    # A tool that is told the seed may give another result under another one.
+    drawn = seed if tool.call_arg else None
+    body = [tool.spec.name, tool.spec.version, media, places, binding.plain, settings, drawn]
     return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
 
 
