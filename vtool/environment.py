@@ -31,7 +31,7 @@ class Limits:
     max_tokens: int = 4096
     """Tokens of one context."""
     max_images: int = 16
-    """Pictures in the store beyond which no tool makes another."""
+    """Pictures in the store, the question's among them, beyond which no tool adds another."""
     max_bad_turns: int = 3
     """Turns that could not be read, after which the episode ends as malformed."""
     seconds: float = 120.0
@@ -212,14 +212,7 @@ class ToolEnvironment:
     async def _tools(
         self, calls: Sequence[ToolCall], context: Context, dialect: Dialect
     ) -> list[Message]:
-        room = self.limits.max_images - len(self.store.images())
-        if room <= 0:
-            full = ModelFault(
-                FaultCode.TOO_MANY_IMAGES,
-                f"this episode holds at most {self.limits.max_images} pictures",
-                hint="answer from what you have seen",
-            )
-            return [refusal(full, call) for call in calls]
+        room = max(0, self.limits.max_images - len(self.store.images()))
         seed = self._seed * 7919 + self._turns
         return await self._toolbox.run(
             calls,
@@ -228,6 +221,7 @@ class ToolEnvironment:
             context.shown,
             seed=seed,
             belongings=self._belongings,
+            room=room,
         )
 
     def _end(self, stop: StopReason, messages: tuple[Message, ...] = ()) -> Reply:

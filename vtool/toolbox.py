@@ -17,25 +17,17 @@ from typing import Any, cast
 import numpy as np
 
 from vtool.binding import Binding, Shown, bind
+from vtool.commit import Done, commit, no_room, pictures, refusal
 from vtool.dialects.base import Dialect
 from vtool.errors import FaultCode, ModelFault, UnknownName, VToolError, nearest
 from vtool.geometry import Box, Point, Region, Span
-from vtool.media import Clip, Image
 from vtool.message import (
-    Author,
-    Fault,
-    Found,
     Json,
     Message,
-    Outcome,
-    Part,
-    Role,
-    Show,
-    Text,
     ToolCall,
 )
-from vtool.observation import Call, Observation, Way
-from vtool.store import Entry, Origin, Store, Tile, Value, value_digest
+from vtool.observation import Call, Observation
+from vtool.store import Store
 from vtool.tool import Tool, choose
 from vtool.toolspec import ToolSpec
 from vtool.workers.breaker import ToolBroken, ToolDown
@@ -83,19 +75,6 @@ class _Turn:
     shown: Shown
     seed: int
     lending: Lending
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """A finished call, not yet committed."""
-
-    call: ToolCall
-    binding: Binding | None = None
-    tool: Tool | None = None
-    observation: Observation | None = None
-    fault: ModelFault | None = None
-    seconds: float = 0.0
-    cached: bool = False
 
 
 class Toolbox:
@@ -199,6 +178,7 @@ class Toolbox:
         *,
         seed: int = 0,
         belongings: Belongings | None = None,
+        room: int | None = None,
     ) -> list[Message]:
         """Run the calls of one turn at once; commit and answer in call order.
 
@@ -209,6 +189,8 @@ class Toolbox:
             shown: Size of the latest showing of a picture.
             seed: For tools that draw.
             belongings: What tools keep between turns; where left out, nothing outlives this one.
+            room: How many pictures may be added; a call that would make more is answered by
+                `too_many_images` and leaves nothing.
 
         Returns:
             One tool message a call.
@@ -222,9 +204,17 @@ class Toolbox:
             done = await together([self._one(call, i, turn) for i, call in enumerate(calls)])
         finally:
             await lending.end()
-        return [self._commit(d, store) for d in done]
+        said = []
+        for one in done:
+            made = pictures(one)
+            if room is not None and made > room:
+                said.append(refusal(no_room(made, room), one.call, one.seconds))
+                continue
+            room = None if room is None else room - made
+            said.append(commit(one, store))
+        return said
 
-    async def _one(self, call: ToolCall, index: int, turn: _Turn) -> _Done:
+    async def _one(self, call: ToolCall, index: int, turn: _Turn) -> Done:
         start = time.monotonic()
         binding: Binding | None = None
         try:
@@ -235,9 +225,9 @@ class Toolbox:
             async with turn.lending.turn(offer.tool):
                 observation, cached = await self._observe(offer.tool, binding, turn, seed)
             seconds = time.monotonic() - start
-            return _Done(call, binding, offer.tool, observation, None, seconds, cached)
+            return Done(call, binding, offer.tool, observation, None, seconds, cached)
         except ModelFault as fault:
-            return _Done(call, binding, None, None, fault, time.monotonic() - start)
+            return Done(call, binding, None, None, fault, time.monotonic() - start)
 
     def _offer(self, call: ToolCall) -> _Offer:
         if call.name not in self._offers:
@@ -267,36 +257,6 @@ class Toolbox:
             values[tool.workspace_arg] = turn.lending.workspace(seconds, seed)
         seen = await self._runner.run(tool, values)
         return replace(seen, text=clip_text(seen.text, self._max_text_bytes))
-
-    def _commit(self, done: _Done, store: Store) -> Message:
-        if done.fault is not None:
-            return refusal(done.fault, done.call, done.seconds)
-        assert done.observation is not None
-        assert done.binding is not None
-        assert done.tool is not None
-        seen = done.observation
-        ways = (*seen.ways, *((),) * (len(seen.values) - len(seen.ways)))
-        entries = [
-            store.add(value, _origin(way, done, store))
-            for value, way in zip(seen.values, ways, strict=True)
-        ]
-        parts: list[Part] = [
-            Show(e.handle) for e in entries if seen.show and isinstance(e.value, Image | Clip)
-        ]
-        named = [e.handle for e in entries if not isinstance(e.value, Image | Clip)]
-        words = " ".join([*([seen.text] if seen.text else []), *(f"${h}" for h in named)])
-        if words:
-            parts.append(Text(words))
-        outcome = Outcome(
-            call=done.call,
-            bound=done.binding.bound(done.call, done.tool),
-            handles=tuple(e.handle for e in entries),
-            seconds=done.seconds,
-            cached=done.cached,
-            effective=_effective(seen, done.binding),
-            found=_found(seen, done.binding, entries, store),
-        )
-        return Message(role=Role.TOOL, parts=tuple(parts), author=Author.TOOL, outcomes=(outcome,))
 
     def _with(self, offers: dict[str, _Offer]) -> Toolbox:
         other = Toolbox((), max_text_bytes=self._max_text_bytes)
@@ -341,76 +301,6 @@ def check_parallel(index: int, most: int) -> None:
         raise ModelFault(
             FaultCode.TOO_MANY_CALLS, f"at most {most} calls a turn; this one was not run"
         )
-
-
-def refusal(fault: ModelFault, call: ToolCall | None = None, seconds: float = 0.0) -> Message:
-    """The tool message that tells a model what was wrong."""
-    told = Fault(fault.code, fault.message, fault.hint, fault.field)
-    return Message(
-        role=Role.TOOL,
-        parts=(Text(fault.to_json()),),
-        author=Author.TOOL,
-        outcomes=(Outcome(call=call, fault=told, seconds=seconds),),
-    )
-
-
-def _origin(ways: tuple[Way, ...], done: _Done, store: Store) -> Origin:
-    """Where a result came from; ways are written on values, an origin names handles."""
-    assert done.tool is not None
-    assert done.binding is not None
-    name, handles = done.tool.spec.name, list(done.binding.media.values())
-    if done.tool.workspace_arg:  # it saw every picture
-        handles += [e.handle for e in store.images() if e.handle not in handles]
-    by_digest = {store[h].digest: h for h in handles}
-    parents = [_handle(way.of, by_digest, name) for way in ways]
-    tiles = tuple(
-        Tile(way.cell, parent, way.transform)
-        for way, parent in zip(ways, parents, strict=True)
-        if way.cell is not None
-    )
-    if tiles:
-        return Origin(parent=parents[0], tool=name, tiles=tiles)
-    if ways:
-        return Origin(parent=parents[0], tool=name, transform=ways[0].transform)
-    return Origin(parent=next(iter(handles), None), tool=name)
-
-
-def _found(
-    seen: Observation, binding: Binding, made: Sequence[Entry], store: Store
-) -> tuple[Found, ...]:
-    handles = {store[h].digest: h for h in reversed(binding.media.values())}
-    handles |= {e.digest: e.handle for e in made}
-    first = next(iter(binding.media.values()), None)
-    if first is None and any(f.of is None for f in seen.found):
-        raise ToolBroken("a tool that was given no picture found something in it")
-    return tuple(
-        Found(
-            store.to_picture(
-                Region(
-                    _handle(f.of, handles, "of this call") if f.of is not None else str(first),
-                    f.shape,
-                )
-            ),
-            f.label,
-            f.score,
-            f.facts,
-        )
-        for f in seen.found
-    )
-
-
-def _handle(value: Value, handles: Mapping[str, str], tool: str) -> str:
-    digest = value_digest(value)
-    if digest not in handles:
-        raise ToolBroken(f"tool {tool} speaks of a value that it was neither given nor made")
-    return handles[digest]
-
-
-def _effective(seen: Observation, binding: Binding) -> tuple[Region, ...]:
-    asked = [r for regions in binding.regions.values() for r in regions]
-    if seen.effective and asked:
-        return tuple(Region(asked[0].media, shape) for shape in seen.effective)
-    return tuple(asked) if binding.clamped else ()
 
 
 def _cache_key(tool: Tool, binding: Binding, store: Store, seed: int) -> str:

@@ -89,6 +89,9 @@ async def guarded(player: Player, going: Awaitable[None]) -> None:
         player.end(StopReason.CANCELLED)
         raise
     except Exception as err:  # whatever broke, it was not the policy: recorded, never scored
+        if getattr(err, "fatal", False):  # a tool that is down for good stops the run
+            player.end(StopReason.FAILED)
+            raise
         if isinstance(err, TimeoutError) and clock.expired():
             player.end(StopReason.TIMEOUT)
         else:
