@@ -1,0 +1,1 @@
+"""What tools stand on: readers, indices and finders. Heavy libraries are imported when called."""
