@@ -10,6 +10,7 @@ from unittest import mock
 import numpy as np
 from PIL import Image as PILImage
 from small_server import Server, always, dripping, ok, onward
+from vtool.vision_tools.retrieve import retrieve
 
 from vtool import fetch_http
 from vtool.data import load_tasks
@@ -287,3 +288,14 @@ def through():
         connection.sendall(ok(b"by way of the proxy"))
 
     return answer
+
+
+def n6_library(folder):
+    """A knowledge folder gives nothing that lies outside it, however it is named."""
+    (folder / "secret.txt").write_text("swordfish")
+    root = folder / "root"
+    root.mkdir()
+    (root / "link.txt").symlink_to(folder / "secret.txt")
+    os.mkfifo(root / "pipe.txt")
+    (root / "list.json").write_text(json.dumps({"../secret.png": "swordfish"}))
+    return retrieve.set(folder=str(root))(query="swordfish").text

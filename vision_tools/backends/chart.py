@@ -80,7 +80,7 @@ def _segments(drawn: NDArray[np.bool_], axis: int) -> list[tuple[float, float, f
     """
     grid = drawn if axis == 1 else drawn.T
     thickest = max(3, min(drawn.shape) // 100)
-    summed = np.pad(np.cumsum(grid, axis=1), ((0, 0), (1, 0)))
+    summed = np.pad(np.cumsum(grid, axis=1, dtype=np.intp), ((0, 0), (1, 0)))
     rows, starts, ends = _long_runs(grid, max(_SHORTEST, int(grid.shape[1] * _SHARE)))
     sides = [_covered(summed, rows + away, starts, ends) for away in (-thickest - 1, thickest + 1)]
     thin = (np.minimum(*sides) < 0.5) & (np.maximum(*sides) < 0.97)
@@ -116,7 +116,7 @@ def _long_runs(grid: NDArray[np.bool_], least: int) -> tuple[NDArray[np.intp], .
 
 
 def _covered(
-    summed: NDArray[np.int_],
+    summed: NDArray[np.intp],
     rows: NDArray[np.intp],
     starts: NDArray[np.intp],
     ends: NDArray[np.intp],

@@ -108,12 +108,12 @@ def _below(
     width = drawn.shape[1]
     start = _end_of_tick(drawn[:, place], round(frame.bottom))
     low, high = max(0, place - half), min(width, place + half + 1)
-    band = _first_run(drawn[start : start + 40, low:high].any(axis=1), 2)
+    band = _first_run(_marked(drawn[start : start + 40, low:high], 1), 2)
     if band is None:
         return None
     rows = start + band[0], start + band[1]
     tall = rows[1] - rows[0]
-    columns = _run_around(drawn[rows[0] : rows[1], low:high].any(axis=0), place - low, tall)
+    columns = _run_around(_marked(drawn[rows[0] : rows[1], low:high], 0), place - low, tall)
     return (low + columns[0], rows[0], low + columns[1], rows[1]) if columns else None
 
 
@@ -124,8 +124,8 @@ def _left_of(
     half = min(half, 14)
     low, high = max(0, place - half), min(drawn.shape[0], place + half + 1)
     start = _end_of_tick(drawn[place, ::-1], drawn.shape[1] - 1 - round(frame.left))
-    columns = drawn[low:high, ::-1][:, start:].any(axis=0)
-    rows = drawn[low:high, ::-1][:, start : start + 40].any(axis=1)
+    columns = _marked(drawn[low:high, ::-1][:, start:], 0)
+    rows = _marked(drawn[low:high, ::-1][:, start : start + 40], 1)
     tall = _run_around(rows, place - low, 2)
     if tall is None:
         return None
@@ -143,6 +143,11 @@ def _end_of_tick(line: NDArray[np.bool_], axis: int) -> int:
     while at < len(line) and line[at] and at < axis + _TICK:
         at += 1
     return at
+
+
+def _marked(part: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
+    """Which columns (axis 0) or rows (axis 1) hold ink."""
+    return np.asarray(part.any(axis=axis), np.bool_)
 
 
 def _first_run(marked: NDArray[np.bool_], gap: int) -> tuple[int, int] | None:
