@@ -1,6 +1,8 @@
 """Axes, ticks and panels of seeded charts, against what the plotting library itself says."""
 
 import charts
+import matplotlib
+import matplotlib.style
 import numpy as np
 import pytest
 import skimage.data
@@ -149,3 +151,29 @@ def test_the_chart_tools_conform():
     image = charts.rendered(fig)
     check_tool(find_axes, {"image": image})
     check_tool(find_subplots, {"image": image})
+
+
+@pytest.mark.parametrize("case", ["inward", "jpeg", "dark"])
+def test_other_looks_of_a_chart(case):
+    ways = {"inward": {"xtick.direction": "in", "ytick.direction": "in"}, "jpeg": {}}
+    style = matplotlib.style.library["dark_background"] if case == "dark" else ways[case]
+    with matplotlib.rc_context(style):
+        fig, (ax,) = charts.figure()
+        charts.draw(ax, "scatter", np.random.default_rng(1))
+        image = charts.rendered(fig)
+    if case == "jpeg":
+        image = Image.decode(image.encode("JPEG"))
+    found = find_axes(image).found
+    assert iou(found[0].shape, charts.unit(ax.bbox, image.size)) > 0.98
+    assert {"x_left", "x_right", "y_bottom", "y_top"} <= set(found[0].facts)
+    for axis in ("x", "y"):
+        wanted = [value for _, value in charts.ticks(ax, axis, image.size[1])]
+        told = [f.facts["value"] for f in found if f.label == f"{axis} tick"]
+        assert sorted(told) == pytest.approx(sorted(wanted))
+
+
+def test_a_chart_without_axis_lines_is_not_guessed():
+    with matplotlib.rc_context(matplotlib.style.library["ggplot"]):
+        fig, (ax,) = charts.figure()
+        charts.draw(ax, "line", np.random.default_rng(1))
+        assert find_axes(charts.rendered(fig)).text == "no axes found"
