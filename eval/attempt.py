@@ -38,12 +38,17 @@ class Attempt:
     @property
     def counts(self) -> bool:
         """Whether it says something about the policy (else something of ours broke)."""
-        return not self.stop.ours
+        return not broken(self.stop)
+
+
+def broken(stop: StopReason) -> bool:
+    """Whether something of ours failed. Who runs out of the time given is counted as wrong."""
+    return stop.ours and stop is not StopReason.TIMEOUT
 
 
 def judge(episode: Episode, task: Task, attempt: int, metric: Metric) -> Attempt:
     """Count and score a finished episode."""
-    if not episode.contexts or episode.stop.ours:
+    if not episode.contexts or broken(episode.stop):
         return _broken(episode, task, attempt)
     counts = count_episode(episode)
     look, wanted = look_and_target(episode, task)

@@ -63,6 +63,7 @@ def evaluate(
             control=name,
             seed=seed,
             policy=str(policy.folder),
+            weights=policy.digest,
         )
         job = run(
             chosen,

@@ -18,7 +18,7 @@ from vtool.config import to_plain
 from vtool.engines.base import ChatEngine, TokenEngine
 from vtool.environment import Limits, ToolEnvironment
 from vtool.errors import DataError, VToolError
-from vtool.message import Json
+from vtool.message import Json, Role, Show
 from vtool.programs.solo import play
 from vtool.record import Episode, Sampling
 from vtool.render import Renderer
@@ -48,7 +48,9 @@ class Settings:
     control: str | None = None
     seed: int = 0
     policy: str = ""
-    """What was evaluated, for the reader and for resuming: a path or a digest of weights."""
+    """What was evaluated, for the reader: a path or a name."""
+    weights: str = ""
+    """Digest of its weights: a folder is not gone on with under others."""
 
 
 async def evaluate(
@@ -74,7 +76,8 @@ async def evaluate(
         concurrency: Episodes at once.
 
     Raises:
-        DataError: Ids come twice, or `out` holds an evaluation with other settings.
+        DataError: Ids come twice, or `out` holds an evaluation with other settings, tools or
+            questions.
         UnknownName: No such metric or control.
     """
     settings = settings or Settings()
@@ -83,7 +86,7 @@ async def evaluate(
     offered = _controlled(settings, toolbox, renderer)
     run = _Run(settings, renderer, engine, offered, metrics.get(settings.metric))
     folder = Path(out) if out is not None else None
-    done = _begin(folder, settings, tasks, run.metric) if folder is not None else {}
+    done = _begin(folder, run, tasks) if folder is not None else {}
     todo = [
         (t, a)
         for a in range(settings.k)
@@ -119,7 +122,10 @@ class _Run:
         s = self.settings
         env = ToolEnvironment(task, self.toolbox, s.limits, seed=s.seed * 100_003 + number)
         seat = Seat("policy", self.renderer, self.engine, s.sampling)
-        return await play(env, {"policy": seat}, key=(s.seed, index, number))
+        try:
+            return await play(env, {"policy": seat}, key=(s.seed, index, number))
+        finally:
+            await env.close()
 
 
 async def _play_all(
@@ -161,12 +167,11 @@ def _controlled(settings: Settings, toolbox: Toolbox, renderer: Renderer) -> Too
     return controls.get(settings.control)(toolbox, family.shown_size)
 
 
-def _begin(
-    folder: Path, settings: Settings, tasks: Sequence[Task], metric: Metric
-) -> dict[tuple[str, int], Attempt]:
+def _begin(folder: Path, run: _Run, tasks: Sequence[Task]) -> dict[tuple[str, int], Attempt]:
     """Attempts that the folder holds already, by task and number."""
+    settings = run.settings
     folder.mkdir(parents=True, exist_ok=True)
-    _check_settings(folder / "settings.json", settings)
+    _check_settings(folder / "settings.json", {**_plain(settings), "tools": _tools(run.toolbox)})
     lines = folder / "trace" / "episodes.jsonl"
     if not lines.is_file():
         return {}
@@ -176,10 +181,33 @@ def _begin(
     for record in read_trace(folder / "trace"):
         number = record.meta.get("attempt")
         if isinstance(number, int) and number < settings.k and record.task_id in where:
-            attempt = judge(record.episode, tasks[where[record.task_id]], number, metric)
+            task = tasks[where[record.task_id]]
+            check_question(record.episode, task, folder)
+            attempt = judge(record.episode, task, number, run.metric)
             if attempt.counts:
                 done[(record.task_id, number)] = attempt
     return done
+
+
+def check_question(episode: Episode, task: Task, folder: Path) -> None:
+    """An attempt counts for a task only if it was asked that very question.
+
+    Raises:
+        DataError: The folder holds an attempt at another question of that id.
+    """
+    if not episode.contexts:
+        return
+    asked = [m for m in episode.contexts[0].messages() if m.role is Role.USER][:1]
+    store = episode.contexts[0].store
+    then = [
+        store[p.handle].digest if isinstance(p, Show) else p.text for m in asked for p in m.parts
+    ]
+    now = [p if isinstance(p, str) else p.digest for p in task.prompt]
+    if then != now:
+        raise DataError(
+            f"{folder} holds an attempt at another question of the id {task.id!r}: it was made "
+            "from another task file; choose another folder"
+        )
 
 
 def mend(lines: Path) -> None:
@@ -191,10 +219,16 @@ def mend(lines: Path) -> None:
             file.truncate(len(whole))
 
 
-def _check_settings(path: Path, settings: Settings) -> None:
-    mine = _plain(settings)
+def _tools(toolbox: Toolbox) -> Json:
+    return [f"{spec.name} {spec.version}" for spec in toolbox.specs]
+
+
+def _check_settings(path: Path, mine: Mapping[str, Json]) -> None:
     if path.is_file():
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as err:
+            raise DataError(f"{path} is damaged ({err}); choose another folder") from err
         differs = [k for k in mine if theirs.get(k) != mine[k]]
         if differs:
             told = ", ".join(f"{k}: {theirs.get(k)!r} there, {mine[k]!r} now" for k in differs)
@@ -202,7 +236,7 @@ def _check_settings(path: Path, settings: Settings) -> None:
                 f"{path.parent} holds an evaluation with other settings ({told}); choose another "
                 "folder"
             )
-    path.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(dict(mine), indent=2) + "\n", encoding="utf-8")
 
 
 def _write_report(folder: Path, report: Report) -> None:

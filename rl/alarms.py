@@ -17,6 +17,17 @@ VITAL = ("loss", "grad_norm")
 """Where one of these is not finite and the step was not skipped, the weights are lost."""
 
 
+ALARMS = (
+    "nan",
+    "format_collapse",
+    "entropy_collapse",
+    "tools_unused",
+    "dead_groups",
+    "mismatch",
+)
+"""Every alarm there is."""
+
+
 @dataclass(frozen=True, slots=True)
 class AlarmSettings:
     """When an alarm goes off. Every rate is a mean over `window` steps.

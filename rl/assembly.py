@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from .collect import Judges
 from .recipe import DataSpec, Recipe
 
 WORLDS = {"zoom": make_zoom}
+
+WORLD_FILE = "world.json"
+"""Says how the world beside it was made."""
 
 BUNDLED = "bundled"
 """As `photos` of a world: the photographs that come inside scikit-image."""
@@ -54,6 +58,7 @@ def make_judges(recipe: Recipe) -> Judges:
         combine,
         recipe.estimator,
         recipe.estimator_options,
+        recipe.weight,
     )
 
 
@@ -96,15 +101,18 @@ def read_ids(path: Path) -> list[str]:
 
 
 def write_world(spec: DataSpec, folder: Path) -> Path:
-    """Write a world's files once; a folder that is there already is used as it is.
+    """Write a world's files once; a folder that is there already is used if it was made alike.
 
     Raises:
         UnknownName: No such world.
         RecipeError: Options that the world does not have.
+        DataError: The folder holds a world made with other options.
     """
     if spec.world not in WORLDS:
         raise UnknownName("world", spec.world, WORLDS)
+    made = {"world": spec.world, "options": dict(spec.options)}
     if folder.is_dir():
+        check_world(folder, made)
         return folder
     # A run that is killed here must not train on half a world when it is resumed.
     staging = folder.with_name(folder.name + ".incomplete")
@@ -113,8 +121,24 @@ def write_world(spec: DataSpec, folder: Path) -> Path:
         WORLDS[spec.world](staging, **_world_options(spec, folder.parent))
     except (TypeError, ValueError, FileNotFoundError) as err:
         raise RecipeError(f"data.options: {err}") from err
+    durable.replace_json(staging / WORLD_FILE, made)
     staging.rename(folder)
     return folder
+
+
+def check_world(folder: Path, wanted: dict[str, Any]) -> None:
+    """A world that lies in a folder is used only where it was made with the same options.
+
+    Raises:
+        DataError: It was made with others, or does not say.
+    """
+    path = folder / WORLD_FILE
+    there = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if there != json.loads(json.dumps(wanted, default=str)):
+        raise DataError(
+            f"{folder} holds tasks made with {there}, but this run asks for {wanted}: choose "
+            "another --out, or remove that folder"
+        )
 
 
 def _world_options(spec: DataSpec, out: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from vtool.statistics import count_episode, mean_counts
 from vtool.task import Task
 
 from .group_advantage import Credit, group_credits
+from .sample_weight import WeightSpec
 
 
 class TooManyFailures(VToolError, RuntimeError):
@@ -34,6 +35,7 @@ class Judges:
     combine: Combine
     estimator: str = "grpo"
     options: Mapping[str, object] = field(default_factory=dict)
+    weight: WeightSpec = field(default_factory=WeightSpec)
 
 
 @dataclass(slots=True)
@@ -122,7 +124,11 @@ class Collector:
         for task, group in zip(tasks, groups, strict=True):
             scores = score_group(group.episodes, task, self.judges.parts, self.judges.combine)
             given = group_credits(
-                group.episodes, scores, self.judges.estimator, self.judges.options
+                group.episodes,
+                scores,
+                self.judges.estimator,
+                self.judges.options,
+                self.judges.weight,
             )
             gone = all(c.dead for c in given)
             dead += gone
@@ -185,8 +191,10 @@ def describe(collected: Collected, tags: Sequence[str] = ("zooms",)) -> dict[str
         values = [m for m in marks if isinstance(m, int | float)]
         if values:
             out[f"reward/part/{name}"] = _mean(values)
-    out["accuracy"] = out.get("reward/part/answer", 0.0)
-    for tag in tags:
+    judged = "answer" in scored[0][2].parts
+    if judged:  # without a judge of answers there is no accuracy, rather than one of 0
+        out["accuracy"] = out.get("reward/part/answer", 0.0)
+    for tag in tags if judged else ():
         for value in sorted({str(t.tags[tag]) for t, _, _ in scored if tag in t.tags}):
             hits = [_answered(s) for t, _, s in scored if str(t.tags.get(tag)) == value]
             out[f"accuracy/{tag}={value}"] = _mean(hits)

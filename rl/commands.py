@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtool.commands.output import AsJson, print_json
+from vtool.errors import RecipeError
 
 if TYPE_CHECKING:
     from .recipe import Recipe
@@ -22,7 +23,7 @@ def train(
         Path | None, typer.Option("--out", "-o", help="Folder of the run; runs/NAME by default.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Load everything, play two attempts, learn nothing.")
+        bool, typer.Option("--dry-run", help="Load everything, try one step, keep nothing.")
     ] = False,
     resume: Annotated[
         bool, typer.Option(help="Go on from the last checkpoint of the folder.")
@@ -41,6 +42,11 @@ def train(
 
     chosen = load_recipe(recipe, overrides or [])
     if dry_run:
+        if chosen.kind != "rl" or chosen.stages:
+            raise RecipeError(
+                f"--dry-run is for one run of kind rl; {recipe} is "
+                + (f"{len(chosen.stages)} stages" if chosen.stages else f"of kind {chosen.kind}")
+            )
         from .dry_run import dry_run as try_out
 
         _print_dry_run(try_out(chosen), json)

@@ -30,10 +30,10 @@ OPTIMIZER_FLOATS = 2
 
 
 def dry_run(recipe: Recipe) -> dict[str, Any]:
-    """Resolve a recipe, load its model and tasks, play two attempts, learn nothing.
+    """Resolve a recipe, load its model and tasks, play a few attempts, try one step.
 
     Args:
-        recipe: Of kind `rl`; nothing of it is written to disk.
+        recipe: Of kind `rl`; nothing of it is written to disk, the step's weights included.
 
     Returns:
         The resolved recipe, the count of tasks, the model's size, the two attempts, and
@@ -47,6 +47,9 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
         shown, _ = _play(trainer, FEW)  # the first forward pass is slow: not timed
         few, many = _play(trainer, FEW), _play(trainer, MANY)
         samples = _samples(trainer, many[0])
+        times = _time_backward(trainer, samples[:FEW]), _time_backward(trainer, samples)
+        # What only a step finds out (a loss without its reference) is found out now.
+        trainer.learner.step([trainer.sample(c) for c in many[0].credits])
         return {
             "recipe": to_plain(recipe),
             "tasks": len(trainer.tasks),
@@ -57,10 +60,7 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
                 trainer,
                 tokens=sum(len(s) for s in samples) / max(1, len(samples)),
                 played=(few[1], many[1]),
-                trained=(
-                    _time_backward(trainer, samples[:FEW]),
-                    _time_backward(trainer, samples),
-                ),
+                trained=times,
             ),
         }
 

@@ -18,6 +18,7 @@ from .aggregate import Denominators, Mode, aggregate
 from .batch import Batch, Sample, make_batch, plan
 from .loss import LossReport, LossSpec, merge_metrics, policy_loss
 from .policy import Policy
+from .recipe_check import check_learner
 
 FIRST = ("mismatch_max", "mismatch_kl")
 
@@ -64,13 +65,14 @@ class LearnerSettings:
     max_skipped: int = 5
     freeze: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_learner(self)
+
     def rate(self, step: int, steps: int) -> float:
         """Learning rate at a step, counted from 0."""
         warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         if self.schedule == "cosine":
             return self.lr * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
-        if self.schedule != "constant":
-            raise VToolError(f"schedule is 'constant' or 'cosine', not {self.schedule!r}")
         return self.lr * warm
 
 
@@ -206,7 +208,7 @@ class Learner:
             spec=self.settings.loss,
             entropy=entropy,
             ref_logp=reference,
-            behaviour_logp=logp.detach(),
+            recomputed_logp=logp.detach(),
         )
 
     def _likelihood(self, batch: Batch, denominators: Denominators) -> LossReport:

@@ -111,7 +111,7 @@ def policy_loss(
     spec: LossSpec | None = None,
     entropy: Tensor | None = None,
     ref_logp: Tensor | None = None,
-    behaviour_logp: Tensor | None = None,
+    recomputed_logp: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> LossReport:
     """Clipped surrogate + KL - entropy over the policy tokens of a (micro-)batch.
@@ -125,7 +125,8 @@ def policy_loss(
         spec: Settings.
         entropy: (n,) of the policy at each token; only reported where `entropy_coef` is 0.
         ref_logp: (n,) under the reference; only reported where `kl_coef` is 0.
-        behaviour_logp: (n,) recorded while sampling; adds `mismatch` metrics against `old_logp`.
+        recomputed_logp: (n,) by the learner, under the weights that sampled; adds the `mismatch`
+            metrics, KL(record || recomputed), where `old_logp` is the record.
         weight: (n,) constant factor of each token's surrogate (importance correction, replay,
             covariance clipping).
 
@@ -139,7 +140,7 @@ def policy_loss(
     """
     spec = spec or LossSpec()
     given = {"old_logp": old_logp, "advantage": advantage, "sequence": sequence}
-    optional = {"entropy": entropy, "ref_logp": ref_logp, "behaviour_logp": behaviour_logp}
+    optional = {"entropy": entropy, "ref_logp": ref_logp, "recomputed_logp": recomputed_logp}
     optional["weight"] = weight
     _check(logp, given | {k: v for k, v in optional.items() if v is not None}, spec)
     if spec.objective is Objective.GSPO and denominators.mode is not Mode.SEQ_MEAN_TOKEN_MEAN:
@@ -161,7 +162,7 @@ def policy_loss(
         metrics["kl_ref"] = _mean(penalty)
         if spec.kl_coef:
             value = value + spec.kl_coef * aggregate(penalty, sequence, denominators)
-    metrics |= _token_metrics(logp, old_logp, ratio, entropy, behaviour_logp)
+    metrics |= _token_metrics(logp, old_logp, ratio, entropy, recomputed_logp)
     return LossReport(value, metrics)
 
 
@@ -232,7 +233,7 @@ def _surrogate(
 
 
 def _token_metrics(
-    logp: Tensor, old: Tensor, ratio: Tensor, entropy: Tensor | None, behaviour: Tensor | None
+    logp: Tensor, old: Tensor, ratio: Tensor, entropy: Tensor | None, recomputed: Tensor | None
 ) -> dict[str, float]:
     with torch.no_grad():
         out = {
@@ -243,9 +244,9 @@ def _token_metrics(
         }
         if entropy is not None:
             out["entropy"] = _mean(entropy)
-        if behaviour is not None:
-            out["mismatch_kl"] = _mean(k3(behaviour, old))
-            out["mismatch_max"] = float((behaviour - old).abs().max())
+        if recomputed is not None:
+            out["mismatch_kl"] = _mean(k3(old, recomputed))
+            out["mismatch_max"] = float((recomputed - old).abs().max())
     return out
 
 

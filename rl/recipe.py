@@ -14,6 +14,8 @@ from vtool.record import Sampling
 
 from .alarms import AlarmSettings
 from .learner import LearnerSettings
+from .recipe_check import check_recipe
+from .sample_weight import WeightSpec
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -89,8 +91,11 @@ class Recipe:
         group_size: Attempts a task.
         prompts: Tasks a step.
         steps: Optimisation steps.
-        estimator: Advantage kernel.
+        estimator: Advantage kernel: grpo, dr_grpo, rloo, reinforce_pp_baseline. It is one half of
+            a method; the other is `learner.aggregation` (Dr.GRPO as published also wants
+            seq-mean-token-sum-norm with a length).
         estimator_options: Of the kernel.
+        weight: How much a group counts: ``{name: difficulty}`` is DGRPO (VITAL).
         refill: Draw further tasks for groups without any credit, up to so many times the
             prompts of a step; 0 for never (DAPO's dynamic sampling).
         reward: Scoring.
@@ -126,6 +131,7 @@ class Recipe:
     steps: int = 60
     estimator: str = "grpo"
     estimator_options: Mapping[str, Any] = field(default_factory=dict)
+    weight: WeightSpec = field(default_factory=WeightSpec)
     refill: int = 0
     reward: RewardSpec = field(default_factory=RewardSpec)
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=80))
@@ -144,6 +150,9 @@ class Recipe:
     minutes: float | None = None
     threads: int = 1
     stages: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        check_recipe(self)
 
 
 def load_recipe(name: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Recipe:

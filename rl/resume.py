@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from vtool.errors import CheckpointError
 
-HARMLESS = frozenset(
-    {
-        "steps",
-        "log_every",
-        "eval_every",
-        "sample_every",
-        "save_every",
-        "checkpoint_every",
-        "keep",
-        "tensorboard",
-        "live",
-    }
-)
-"""Last parts of keys that decide how long a run goes on and what it tells, not what it learns."""
+HARMLESS = frozenset({"checkpoint_every", "keep", "tensorboard", "trace_every"})
+"""Keys that decide what a run tells and keeps, not what it learns."""
 
 ABSENT = "(absent)"
 
@@ -34,11 +22,6 @@ class Difference:
     key: str
     old: str
     new: str
-
-    @property
-    def harmless(self) -> bool:
-        """Whether the key cannot change what is learnt."""
-        return self.key.rpartition(".")[2] in HARMLESS
 
     def __str__(self) -> str:
         return f"{self.key}: {self.old} -> {self.new}"
@@ -55,12 +38,20 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Differe
     )
 
 
-def unforced(found: Sequence[Difference], force: Sequence[str]) -> tuple[Difference, ...]:
+def harmless_keys(recipe: Mapping[str, Any]) -> frozenset[str]:
+    """Keys that cannot change what is learnt; `steps` only where no schedule counts them."""
+    schedule = recipe.get("learner", {}).get("schedule", "constant")
+    return HARMLESS | {"steps"} if schedule == "constant" else HARMLESS
+
+
+def unforced(
+    found: Sequence[Difference], force: Sequence[str], harmless: Set[str] = HARMLESS
+) -> tuple[Difference, ...]:
     """The differences that are neither harmless nor allowed by name (or by a parent's name)."""
     return tuple(
         d
         for d in found
-        if not d.harmless and not any(d.key == f or d.key.startswith(f"{f}.") for f in force)
+        if d.key not in harmless and not any(d.key == f or d.key.startswith(f"{f}.") for f in force)
     )
 
 
@@ -81,7 +72,7 @@ def check_resume(
         CheckpointError: A key differs that is neither harmless nor forced.
     """
     found = differences(old_recipe, new_recipe)
-    bad = unforced(found, force)
+    bad = unforced(found, force, harmless_keys(new_recipe))
     if bad:
         lines = "\n".join(f"  {d}" for d in found)
         flags = " ".join(f"--force {d.key}" for d in bad)

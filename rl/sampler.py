@@ -20,15 +20,21 @@ class Sampler:
         if count < 1:
             raise DataError("there are no tasks to learn from")
         self.count, self.seed, self.cursor = count, seed, cursor
+        self._epoch = -1
+        self._now: list[int] = []
 
     def draw(self, number: int) -> list[int]:
         """The next indices."""
         out = []
         for _ in range(number):
             epoch, at = divmod(self.cursor, self.count)
-            out.append(int(self._order(epoch)[at]))
+            out.append(self._order(epoch)[at])
             self.cursor += 1
         return out
 
-    def _order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.random.Generator(np.random.Philox(key=(self.seed, epoch))).permutation(self.count)
+    def _order(self, epoch: int) -> list[int]:
+        """The permutation of an epoch, a function of seed and epoch; the latest is kept."""
+        if epoch != self._epoch:
+            rng = np.random.Generator(np.random.Philox(key=(self.seed, epoch)))
+            self._epoch, self._now = epoch, rng.permutation(self.count).tolist()
+        return self._now

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vtool.errors import RecipeError
 from vtool.reward import Unscored
 from vtool.trace import TraceWriter
 
@@ -39,6 +40,8 @@ def sample_episodes(
     Returns:
         Metrics of the last batch; None if it was stopped: then nothing was written.
     """
+    if "answer" not in trainer.recipe.reward.parts:
+        raise RecipeError("a `sample` run needs the reward part `answer`, to know what was solved")
     staging = out / (KEPT + ".incomplete")
     durable.discard(staging)
     frontier: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -116,6 +117,43 @@ def test_a_killed_evaluation_plays_the_rest_and_totals_are_those_of_an_unbroken_
     assert sorted(engine.asked) == sorted(t.id for t in some[2:])
     assert resumed.total == unbroken.total
     assert len(list(read_trace(tmp_path / "cut" / "trace"))) == 4
+
+
+def test_a_folder_is_not_gone_on_with_under_other_questions_weights_or_tools(tmp_path):
+    some = tasks()
+    run(Oracle(some), some, out=tmp_path, settings=Settings(weights="a"))
+    swapped = [replace(a, id=b.id) for a, b in zip(some, reversed(some), strict=True)]
+    with pytest.raises(DataError, match="another question of the id"):
+        run(Oracle(some), swapped, out=tmp_path, settings=Settings(weights="a"))
+    with pytest.raises(DataError, match="weights"):
+        run(Oracle(some), some, out=tmp_path, settings=Settings(weights="b"))
+    bare = evaluate(
+        some,
+        renderer=RENDERER,
+        engine=Oracle(some),
+        toolbox=Toolbox([]),
+        settings=Settings(weights="a"),
+        out=tmp_path,
+    )
+    with pytest.raises(DataError, match="tools"):
+        asyncio.run(bare)
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(DataError, match="damaged"):
+        run(Oracle(some), some, out=tmp_path, settings=Settings(weights="a"))
+
+
+def test_running_out_of_time_is_wrong_and_not_left_out():
+    some = tasks(2)
+
+    class Slow(Oracle):
+        async def chat(self, messages, store, specs, sampling):
+            if some[0].prompt[-1] in (m.text for m in messages):
+                await asyncio.sleep(5)
+            return await super().chat(messages, store, specs, sampling)
+
+    report = run(Slow(some), some, settings=Settings(limits=Limits(seconds=0.3)))
+    assert (report.broken, report.total.n, report.total.accuracy) == (0, 2, 0.5)
+    assert report.stops == {"answered": 1, "timeout": 1}
 
 
 def test_what_broke_is_told_and_played_again_next_time(tmp_path):

@@ -1,6 +1,7 @@
 """Collecting: groups, dead ones, failures of ours, and the counts that are told."""
 
 import asyncio
+import dataclasses
 
 import pytest
 from scripts import answer_text, completion, picture, plain_renderer, zoom_text
@@ -149,6 +150,13 @@ def test_what_is_told_about_a_step():
     assert numbers["turns"] == 1.5
     assert numbers["valid_call_rate"] == 1.0
     assert numbers["stop/answered"] == 1.0
+
+
+def test_without_a_judge_of_answers_there_is_no_accuracy():
+    found = collect(collector(by_attempt), 2)
+    scores = [[dataclasses.replace(s, parts={"format": 1.0}) for s in row] for row in found.scores]
+    numbers = describe(dataclasses.replace(found, scores=scores))
+    assert not [k for k in numbers if k.startswith("accuracy")]
 
 
 def test_equal_keys_play_equal_episodes():

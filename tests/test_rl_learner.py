@@ -72,7 +72,7 @@ def test_random_observation_ids_change_no_bit_of_loss_and_metrics(seed):
             spec=LossSpec(clip_high=0.28, kl_coef=0.1, entropy_coef=0.01),
             entropy=batch.old_logp.abs(),
             ref_logp=batch.old_logp - 0.2,
-            behaviour_logp=batch.old_logp,
+            recomputed_logp=batch.old_logp,
         )
         report.value.backward()
         reports.append((report.value.item(), report.metrics, held.grad.tolist()))

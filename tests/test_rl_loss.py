@@ -276,11 +276,11 @@ def test_no_tokens_is_zero_and_connected():
     assert merge_metrics([report]) == {"tokens": 0, "loss": 0.0}
 
 
-@pytest.mark.parametrize("name", ["logp", "old_logp", "advantage", "entropy", "behaviour_logp"])
+@pytest.mark.parametrize("name", ["logp", "old_logp", "advantage", "entropy", "recomputed_logp"])
 def test_nan_names_the_tensor_and_the_token(name):
     logp, old, advantage, sequence = batch(0)
     given = {"logp": logp.detach(), "old_logp": old, "advantage": advantage}
-    given |= {"entropy": old.clone(), "behaviour_logp": old.clone()}
+    given |= {"entropy": old.clone(), "recomputed_logp": old.clone()}
     given[name] = given[name].clone()
     given[name][7] = math.nan
     with pytest.raises(LossError, match=f"{name} of token 7 is nan"):
@@ -326,11 +326,28 @@ def test_constant_length_belongs_to_one_mode(mode, length):
 def test_mismatch_is_zero_for_equal_log_probs_and_seen_otherwise():
     logp, old, advantage, sequence = batch(0)
     known = {"sequence": sequence, "denominators": Denominators.of("token-mean", sequence)}
-    same = policy_loss(logp, old, advantage, behaviour_logp=old, **known).metrics
-    off = policy_loss(logp, old, advantage, behaviour_logp=old - 0.5, **known).metrics
+    same = policy_loss(logp, old, advantage, recomputed_logp=old, **known).metrics
+    off = policy_loss(logp, old, advantage, recomputed_logp=old - 0.5, **known).metrics
     assert same["mismatch_kl"] == same["mismatch_max"] == 0
     assert off["mismatch_max"] == pytest.approx(0.5)
     assert off["mismatch_kl"] > 0.1
+
+
+def test_mismatch_is_the_kl_from_the_record():
+    p, q = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.3, 0.3, 0.4])
+    counts = (p * 1000).round().long()
+    drawn = torch.repeat_interleave(torch.arange(3), counts)  # as often as the record says
+    sequence = torch.zeros(len(drawn), dtype=torch.int64)
+    record, recomputed = p.log()[drawn], q.log()[drawn]
+    metrics = policy_loss(
+        recomputed.clone().requires_grad_(),
+        record,
+        torch.ones(len(drawn)),
+        sequence=sequence,
+        denominators=Denominators.of("token-mean", sequence),
+        recomputed_logp=recomputed,
+    ).metrics
+    assert metrics["mismatch_kl"] == pytest.approx(float((p * (p / q).log()).sum()), abs=1e-5)
 
 
 def test_weight_scales_the_surrogate_only():

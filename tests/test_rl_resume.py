@@ -102,6 +102,25 @@ def test_differences_by_key(old, new, keys):
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"steps": 2, "learner": {"schedule": "cosine"}}, {"steps": 4}),
+        ({"estimator_options": {"steps": 1}}, {"estimator_options": {"steps": 9}}),
+        ({"reward": {"options": {"keep": 1}}}, {"reward": {"options": {"keep": 9}}}),
+    ],
+)
+def test_what_changes_the_learning_is_not_harmless_under_any_name(old, new):
+    with pytest.raises(CheckpointError, match="--force"):
+        check_resume(old, old | new)
+
+
+def test_how_much_is_kept_and_told_is_harmless():
+    old = {"trace_every": 20, "keep": 2, "checkpoint_every": 10, "tensorboard": True}
+    new = {"trace_every": 1, "keep": 9, "checkpoint_every": 3, "tensorboard": False}
+    assert len(check_resume(old, new)) == 4
+
+
+@pytest.mark.parametrize(
     ("new", "force", "allowed"),
     [
         ({"steps": 99, "learner": {"lr": 1, "clip": 2}}, [], True),

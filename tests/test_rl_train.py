@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from toy_run import told, toy_recipe, trained
+from vtool.rl.assembly import open_tasks
 from vtool.rl.checkpoint import Checkpoints
 from vtool.rl.dry_run import dry_run
 from vtool.rl.metrics_log import read_metrics
 from vtool.rl.recipe import DataSpec, EvalSpec, load_recipe, recipe_names
 from vtool.rl.train import train
 
-from vtool.errors import RecipeError, UnknownName
+from vtool.errors import DataError, RecipeError, UnknownName
 from vtool.families.vlm import VLM
 from vtool.shipped import shipped
 from vtool.trace import read_trace
@@ -140,6 +141,42 @@ def test_global_generators_are_part_of_the_run(tmp_path):
 def test_what_is_not_there_is_named(tmp_path, changes, error, said):
     with pytest.raises(error, match=said):
         train(toy_recipe(**changes), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("stop_on=[format_colapse]", "did you mean 'format_collapse'"),
+        ("group_size=0", "group_size must be at least 1"),
+        ("prompts=0", "prompts must be at least 1"),
+        ("checkpoint_every=0", "checkpoint_every must be at least 1"),
+        ("threads=0", "threads must be at least 1"),
+        ("estimator=gpro", "did you mean 'grpo'"),
+        ("estimator_options={scal: none}", "did you mean 'scale'"),
+        ("learner.schedule=cosin", "did you mean 'cosine'"),
+        ("learner.freeze=[visoin]", "did you mean 'vision'"),
+        ("learner.lr=-1", "lr >= 0"),
+        ("learner.betas=[0.9, 1.0]", "betas"),
+        ("learner.loss.kl_coef=0.1", "reference=true"),
+        ("learner.loss.objective=gspo", "seq-mean-token-mean"),
+        ("learner.aggregation=seq-mean-token-sum-norm", "a length above 0"),
+        ("learner.aggregation_length=4", "a length above 0"),
+        ("max_failed=2", "max_failed is a share"),
+    ],
+)
+def test_values_that_make_no_run_are_refused_before_it(change, said):
+    with pytest.raises(RecipeError, match=said):
+        load_recipe("zoom", [change])
+
+
+def test_a_world_of_other_options_is_not_trained_on(tmp_path):
+    first = open_tasks(DataSpec(options={"one": 2}), tmp_path)
+    assert len(open_tasks(DataSpec(options={"one": 2}), tmp_path)) == len(first) == 2
+    with pytest.raises(DataError, match="made with"):
+        open_tasks(DataSpec(options={"one": 3}), tmp_path)
+    (tmp_path / "data" / "world.json").unlink()
+    with pytest.raises(DataError, match="made with None"):
+        open_tasks(DataSpec(options={"one": 2}), tmp_path)
 
 
 def test_a_dry_run_learns_nothing_and_says_what_a_run_takes():

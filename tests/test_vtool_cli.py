@@ -10,11 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image as PILImage
 
 from vtool import cli
-from vtool.errors import EngineError, RecipeError
+from vtool.camera import Camera
+from vtool.commands.run_tool import keep, read_value
+from vtool.errors import EngineError, MediaError, RecipeError
+from vtool.geometry import Mask
+from vtool.media import Image
+from vtool.needs import Package, Program
+from vtool.store import Cloud, DepthMap, Store, Table, value_digest
+from vtool.tool import tool, tools
+from vtool.toolspec import Kind, Param
 
 
 @dataclass
@@ -56,6 +65,11 @@ def bad_input() -> None:
     raise RecipeError("no such key")
 
 
+def full() -> None:
+    """Find no room."""
+    raise OSError(28, "No space left on device", "/here")
+
+
 def interrupted() -> None:
     """Be interrupted."""
     raise KeyboardInterrupt
@@ -69,10 +83,11 @@ def interrupted() -> None:
         (["bad", "--nonsense"], 2, "No such option"),
         (["bda"], 2, "did you mean 'bad'?"),
         (["stop"], 130, "interrupted"),
+        (["full"], 1, "vtool: No space left on device: /here"),
     ],
 )
 def test_exit_codes_and_one_line(offer, capsys, words, code, said):
-    offer(broken=broken, bad=bad_input, stop=interrupted)
+    offer(broken=broken, bad=bad_input, stop=interrupted, full=full)
     got, _, err = run(words, capsys)
     assert got == code
     assert said in err
@@ -175,3 +190,58 @@ def test_vtool_is_a_module_too():
     done = subprocess.run(command, capture_output=True, timeout=60, env={**os.environ})
     assert done.returncode == 0
     assert json.loads(done.stdout)["function"]["name"] == "zoom"
+
+
+def test_a_tool_is_run_by_hand_on_files(tmp_path: Path, capsys):
+    file = tmp_path / "a.png"
+    PILImage.new("RGB", (100, 80), (10, 200, 30)).save(file)
+    words = ["tools", "run", "zoom", "-i", str(file), "--out", str(tmp_path / "out")]
+    code, out, _ = run([*words, "box=[10, 20, 60, 60]"], capsys)
+    assert (code, out.strip()) == (0, str(tmp_path / "out" / "image_2.png"))
+    assert PILImage.open(tmp_path / "out" / "image_2.png").size == (50, 40)
+    code, out, _ = run([*words, "box=[0, 0, 0.5, 1]", "--units", "unit", "--json"], capsys)
+    assert json.loads(out)["files"] == [str(tmp_path / "out" / "image_2.png")]
+    assert PILImage.open(tmp_path / "out" / "image_2.png").size == (50, 80)
+    code, _, err = run([*words, "box=[60, 20, 10, 60]"], capsys)
+    assert (code, "zoom refused the call, bad_box" in err) == (2, True)
+    code, _, err = run([*words[:3], "-i", str(tmp_path / "none.png")], capsys)
+    assert (code, "cannot read picture" in err) == (2, True)
+    code, _, err = run([*words, "box=[0, 0, 9, 9]", "--set", "size=3"], capsys)
+    assert (code, "has no settings" in err) == (2, True)
+
+
+def test_values_of_tools_go_through_files(tmp_path: Path):
+    cells = np.zeros((4, 6), bool)
+    cells[1:3, 2:5] = True
+    far = np.arange(24, dtype=np.float32).reshape(4, 6)
+    depth = DepthMap(far, metric=True, camera=Camera(9.0, 9.0, 3.0, 2.0))
+    values = [Mask(cells), depth, Cloud(np.ones((5, 3), np.float32)), Table(({"a": 1},))]
+    for kind, value in zip((Kind.MASK, Kind.DEPTH, Kind.CLOUD, Kind.TABLE), values, strict=True):
+        file = keep(Store().add(value), tmp_path)
+        assert value_digest(read_value(file, Param("x", kind))) == value_digest(value)
+    with pytest.raises(MediaError, match="tensor 'cloud'"):
+        read_value(tmp_path / "depth_1.safetensors", Param("x", Kind.CLOUD))
+
+
+def test_what_a_tool_lacks_is_listed_with_its_fix(monkeypatch, capsys):
+    monkeypatch.setattr(tools, "_things", dict(tools._things))
+
+    @tool(needs=(Package("no_such_library", "vision"), Program("no-such-program", "get it")))
+    def look(image: Image) -> str:
+        """Look.
+
+        Args:
+            image: At what.
+        """
+        return ""
+
+    code, out, _ = run(["tools"], capsys)
+    assert code == 0
+    assert "needs extra" in out
+    assert "look lacks no_such_library: pip install 'vtool-agent[vision]'" in out
+    code, out, _ = run(["tools", "--json"], capsys)
+    found = {t["name"]: t for t in json.loads(out)}
+    assert found["zoom"]["state"] == "ready"
+    assert [k["kind"] for k in found["look"]["lacks"]] == ["extra", "program"]
+    code, _, err = run(["tools", "run", "look"], capsys)
+    assert (code, "no_such_library" in err) == (1, True)

@@ -57,6 +57,15 @@ def test_yaml_is_read_safely(tmp_path):
     path.write_text("steps: !!python/object/apply:os.getcwd []")
     with pytest.raises(RecipeError, match="not YAML"):
         read_yaml(path)
+    path.write_text("steps: 1\nsteps: 2")
+    with pytest.raises(RecipeError, match="'steps' comes twice"):
+        read_yaml(path)
+    path.write_text("a: {b: 1, c: 2, b: 3}")
+    with pytest.raises(RecipeError, match="'b' comes twice"):
+        read_yaml(path)
+    path.write_bytes(b"\xff\x00")
+    with pytest.raises(RecipeError, match="UTF-8"):
+        read_yaml(path)
     path.write_text("- 1")
     with pytest.raises(RecipeError, match="keys and values"):
         read_yaml(path)

@@ -91,6 +91,11 @@ def test_pictures_stand_where_their_placeholders_stand(folder):
     ]
 
 
+def test_pictures_that_are_not_there_are_told_before_anything_runs(folder):
+    with pytest.raises(DataError, match=r"1 pictures are not there \(line 2: .*gone.png"):
+        load_tasks(write(folder, ROW, {**ROW, "id": "b", "images": ["gone.png"]}))
+
+
 def test_pictures_come_first_without_placeholders(folder):
     row = {**ROW, "messages": [{"role": "user", "content": "what?"}]}
     prompt = load_tasks(write(folder, row))[0].prompt

@@ -4,9 +4,11 @@ import gzip
 import io
 import ipaddress
 import ssl
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from faults_n import allowing, fetched
 from hypothesis import given
 from hypothesis import strategies as st
@@ -156,3 +158,8 @@ def test_mapped_addresses_are_never_public(ip):
 @pytest.mark.parametrize("address", ["93.184.216.34", "1.1.1.1", "2606:2800:220:1::1"])
 def test_public_ones_are(address):
     assert is_public(address)
+
+
+def test_the_groups_of_network_and_pictures_are_complete():
+    ids = {e["id"] for e in yaml.safe_load(Path(__file__).with_name("faults.yaml").read_text())}
+    assert {f"N{i}" for i in range(1, 9)} | {f"I{i}" for i in range(1, 15)} <= ids

@@ -134,6 +134,33 @@ def test_what_normalises_to_nothing_is_not_all_the_same(given, accepted):
     assert exact_match(accepted or "x", [accepted or "x"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("-3 °C", "3 °C", False),
+        ("$-5", "5", False),
+        ("$5", "5", True),
+        ("1.5 m", "1,5 m", False),
+        ("1.50 m", "1.5 m", True),
+        ("1,000 kg", "1000 kg", True),
+        ("3/4", "3-4", False),
+        ("C++", "C", False),
+        ("c#", "C#", True),
+        ("\u22125", "-5", True),
+        ("50 %", "50%", True),
+        ("50%", "50", False),
+        ("(42)", "42", True),
+        ("It's .5!", "it s 0.5", True),
+        ("2020-01-02", "2020 01 02", False),
+        ("well-known", "well known", True),
+        ("+7", "7", True),
+        ("v-2", "v 2", True),
+    ],
+)
+def test_what_makes_another_number_makes_another_answer(one, other, same):
+    assert exact_match(one, [other]) == float(same)
+
+
 def test_normalising_is_idempotent():
     for text in ("The  Red-One!", "1,234.50", "Ünïcode", ""):
         assert normalize_answer(normalize_answer(text)) == normalize_answer(text)

@@ -47,6 +47,12 @@ def test_a_damaged_line_is_named(tmp_path):
         list(read_trace(tmp_path))
 
 
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    (tmp_path / "episodes.jsonl").write_bytes(b"\xff\xfe\x00\n")
+    with pytest.raises(TraceError, match="line 1"):
+        list(read_trace(tmp_path))
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -44,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         print(f"vtool: {err}", file=sys.stderr)
         raise SystemExit(2 if isinstance(err, BAD_INPUT) else 1) from None
+    except OSError as err:
+        # A folder that cannot be written, a full disk: the sentence is enough.
+        if "--debug" in words:
+            raise
+        print(f"vtool: {err.strerror or err}: {err.filename or ''}".rstrip(": "), file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 class Commands(TyperGroup):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,14 +32,29 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         RecipeError: Unreadable, not YAML, or no mapping.
     """
     try:
-        body = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        body = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_OneKeyLoader)
     except OSError as err:
         raise RecipeError(f"cannot read recipe {path}: {err.strerror}") from err
+    except UnicodeDecodeError as err:
+        raise RecipeError(f"recipe {path} is not UTF-8 text") from err
     except yaml.YAMLError as err:
         raise RecipeError(f"recipe {path} is not YAML: {err}") from err
     if not isinstance(body, dict):
         raise RecipeError(f"recipe {path} needs keys and values, got {type(body).__name__}")
     return body
+
+
+class _OneKeyLoader(yaml.SafeLoader):
+    """The safe loader, for which a key that comes twice is an error rather than the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [k for k, n in Counter(map(str, keys)).items() if n > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {twice[0]!r} comes twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
 
 
 def override(body: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:

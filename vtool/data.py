@@ -104,7 +104,20 @@ def load_tasks(path: str | Path, *, root: str | Path | None = None, keep: int = 
         rows.append(row)
     if not rows:
         raise DataError(f"{path}: expected one JSON object per line, got an empty file")
+    check_pictures(path, rows)
     return TaskFile(Path(path), rows, keep=keep)
+
+
+def check_pictures(path: str | Path, rows: Sequence[Row]) -> None:
+    """All pictures are there before the first is asked for: a run must not find out in the night.
+
+    Raises:
+        DataError: Names the first few that are not.
+    """
+    absent = [(r.line, p) for r in rows for p in r.pictures if not p.is_file()]
+    if absent:
+        told = "; ".join(f"line {line}: {picture}" for line, picture in absent[:3])
+        raise DataError(f"{path}: {len(absent)} pictures are not there ({told})")
 
 
 def _task(file: Path, row: Row) -> Task:

@@ -6,6 +6,7 @@ no reward.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -19,6 +20,7 @@ from vtool.store import Store
 from vtool.task import Task
 from vtool.toolbox import Toolbox, refusal
 from vtool.toolspec import ToolSpec
+from vtool.workspace import Belongings, runtime_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +132,17 @@ class ToolEnvironment:
         self._bad = 0
         self._begun = False
         self._over = False
+        self._belongings = Belongings()
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
         """Tools on offer."""
         return self._toolbox.specs
+
+    @property
+    def runtime(self) -> dict[str, Json]:
+        """What the record says of its tools; see `vtool.workspace.contract`."""
+        return self._toolbox.runtime
 
     async def reset(self) -> tuple[Message, ...]:
         """Put the task's media into the store and ask the question."""
@@ -181,12 +189,14 @@ class ToolEnvironment:
         if not self._begun or self._over:
             raise ForkRefused("only an episode that has begun and is not over can be forked")
         other = ToolEnvironment(self.task, self._toolbox, self.limits, self._seed)
+        other._belongings = await asyncio.to_thread(self._belongings.fork)
         other.store = self.store.fork()
         other._turns, other._bad, other._begun = self._turns, self._bad, True
         return other
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Give back what the tools kept."""
+        await asyncio.to_thread(self._belongings.close)
 
     async def _run(
         self,
@@ -211,7 +221,14 @@ class ToolEnvironment:
             )
             return [refusal(full, call) for call in calls]
         seed = self._seed * 7919 + self._turns
-        return await self._toolbox.run(calls, self.store, dialect, context.shown, seed=seed)
+        return await self._toolbox.run(
+            calls,
+            self.store,
+            dialect,
+            context.shown,
+            seed=seed,
+            belongings=self._belongings,
+        )
 
     def _end(self, stop: StopReason, messages: tuple[Message, ...] = ()) -> Reply:
         self._over = True
@@ -240,6 +257,11 @@ class ReplayFork:
     def store(self) -> Store:
         """The wrapped environment's store."""
         return self._env.store
+
+    @property
+    def runtime(self) -> dict[str, Json]:
+        """The wrapped environment's contract."""
+        return runtime_of(self._env)
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:

@@ -86,7 +86,7 @@ def fetch(
                 addresses,
                 clock,
                 max_bytes=policy.max_bytes,
-                proxy=policy.proxy,
+                proxy=chosen_proxy(policy),
                 context=context,
             )
         except FetchError:
@@ -121,6 +121,11 @@ def check_enabled(policy: FetchPolicy) -> None:
     """
     if not policy.enabled:
         raise FetchError("fetching is off: it needs a policy with enabled=True")
+
+
+def chosen_proxy(policy: FetchPolicy) -> str | None:
+    """The policy's proxy; those of the process's environment are nobody's wish."""
+    return policy.proxy
 
 
 def admit(target: Target, policy: FetchPolicy, resolver: Resolver, clock: Clock) -> Sequence[str]:

@@ -7,6 +7,7 @@ safetensors are asked for.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,15 @@ class Policy:
     folder: Path
     renderer: TokenRenderer
     engine: TokenEngine
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the weights as they lie in the folder, hexadecimal."""
+        total = hashlib.sha256()
+        for path in sorted(self.folder.glob("*.safetensors")):
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        return total.hexdigest()
 
     def seat(self, sampling: Sampling | None = None) -> Seat:
         """The seat that programs call `policy`; greedy if not told how to draw."""

@@ -16,13 +16,14 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 def normalize_answer(text: str) -> str:
     """Case, width, articles, punctuation and spaces made alike.
 
-    Source: the SQuAD v1.1 evaluation's rule, after Unicode NFKC. Numbers keep their point,
-    comma and sign, so that "1.5" and "15" stay two answers.
+    Source: the SQuAD v1.1 evaluation's rule, after Unicode NFKC, but for what makes another
+    answer: numbers keep point, comma, sign and per cent wherever they stand ("-3 m" is not
+    "3 m", "3/4" not "3-4"), and a word keeps a plus or sharp after it ("C++" is not "C").
     """
-    folded = unicodedata.normalize("NFKC", text).casefold().strip()
-    if _is_number(folded):
-        return _plain_number(folded)
-    bare = " ".join("".join(" " if c in string.punctuation else c for c in folded).split())
+    folded = unicodedata.normalize("NFKC", text).casefold().strip().replace("\u2212", "-")
+    folded = re.sub(r"(?<=\d)\s+%", "%", folded)
+    words = "".join(c if _tells(folded, i) else " " for i, c in enumerate(folded)).split()
+    bare = " ".join(_plain_number(w) if _is_number(w) else w for w in words)
     # What would vanish is kept: "A" is a choice, and "?" is not the same as no answer.
     return " ".join(_ARTICLES.sub(" ", bare).split()) or bare or folded
 
@@ -33,6 +34,19 @@ def exact_match(answer: str | None, accepted: Iterable[str]) -> float:
         return 0.0
     given = normalize_answer(answer)
     return float(any(given == normalize_answer(a) for a in accepted))
+
+
+def _tells(text: str, at: int) -> bool:
+    """Whether the character makes a difference to the answer, rather than to its looks."""
+    c, before, after = text[at], text[at - 1 : at], text[at + 1 : at + 2]
+    if c not in string.punctuation:
+        return True
+    if before.isdigit() and (after.isdigit() or c == "%"):
+        return True
+    if c in "+#" and (before.isalnum() or (at > 1 and before == c and _tells(text, at - 1))):
+        return True
+    starts = after.isdigit() or (after == "." and text[at + 2 : at + 3].isdigit())
+    return c in "+-." and starts and not before.isalnum()
 
 
 def _is_number(text: str) -> bool:

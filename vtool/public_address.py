@@ -50,7 +50,7 @@ class Target:
     def authority(self) -> str:
         """What the `Host` header says."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+        return host if self.port == _PORTS.get(self.scheme) else f"{host}:{self.port}"
 
 
 def parse_url(url: str) -> Target:
@@ -75,7 +75,7 @@ def parse_url(url: str) -> Target:
     return Target(
         parts.scheme,
         host,
-        _PORTS[parts.scheme] if port is None else port,
+        _PORTS.get(parts.scheme, 0) if port is None else port,
         f"{path}?{query}" if query else path,
     )
 

@@ -38,6 +38,7 @@ class StopReason(StrEnum):
     MAX_TURNS = "max_turns"
     MAX_TOKENS = "max_tokens"
     TIMEOUT = "timeout"
+    """The wall clock: it says as much about the machine as about the policy, so it is masked."""
     CANCELLED = "cancelled"
     SUSPENDED = "suspended"
     FAILED = "failed"
@@ -51,7 +52,12 @@ class StopReason(StrEnum):
     @property
     def ours(self) -> bool:
         """Whether the episode says nothing about the policy."""
-        return self in (StopReason.FAILED, StopReason.CANCELLED, StopReason.SUSPENDED)
+        return self in (
+            StopReason.FAILED,
+            StopReason.CANCELLED,
+            StopReason.SUSPENDED,
+            StopReason.TIMEOUT,
+        )
 
 
 class Finish(StrEnum):

@@ -23,6 +23,7 @@ from vtool.needs import Lack, Need
 from vtool.observation import Call, Finding, Observation, Settings, ToolReturn, Way
 from vtool.registry import Registry
 from vtool.toolspec import KINDS, MEDIA_KINDS, PLACE_KINDS, VALUE_KINDS, Kind, Param, ToolSpec
+from vtool.workspace import Workspace
 
 __all__ = [
     "Call",
@@ -35,6 +36,7 @@ __all__ = [
     "ToolReturn",
     "ToolSpec",
     "Way",
+    "Workspace",
     "choose",
     "tool",
     "tools",
@@ -52,6 +54,8 @@ class Tool:
     settings_arg: str | None = None
     """Name of its `Settings` argument, if it has one."""
     settings: Settings | None = None
+    workspace_arg: str | None = None
+    """Name of its `Workspace` argument, if it has one: it may keep state between calls."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the plain function, under the tool's settings unless others are given."""
@@ -149,20 +153,29 @@ def tool(
 
     def make(f: Callable[..., Any]) -> Tool:
         summary, told = _docstring(f)
-        params, call_arg, settings_arg, settings = _params(f, told)
+        params, own, settings = _params(f, told)
         called = name or f.__name__
         spec = ToolSpec(called, summary, params, version, seconds, concurrency, pure, tuple(needs))
-        return tools.add(spec.name, Tool(spec, f, call_arg, settings_arg, settings))
+        return tools.add(spec.name, Tool(spec, f, own.call, own.settings, settings, own.workspace))
 
     return make if fn is None else make(fn)
 
 
+@dataclass(slots=True)
+class _Own:
+    """Names of the arguments that the house fills in."""
+
+    call: str | None = None
+    settings: str | None = None
+    workspace: str | None = None
+
+
 def _params(
     f: Callable[..., Any], told: Mapping[str, str]
-) -> tuple[tuple[Param, ...], str | None, str | None, Settings | None]:
+) -> tuple[tuple[Param, ...], _Own, Settings | None]:
     hints = typing.get_type_hints(f)
     params: list[Param] = []
-    call_arg, settings_arg, settings = None, None, None
+    own, settings = _Own(), None
     last: str | None = None
     for arg in inspect.signature(f).parameters.values():
         if arg.name not in hints:
@@ -170,9 +183,11 @@ def _params(
         hint = _strip_none(hints[arg.name])
         required = arg.default is inspect.Parameter.empty
         if hint is Call:
-            call_arg = arg.name
+            own.call = arg.name
+        elif hint is Workspace:
+            own.workspace = arg.name
         elif inspect.isclass(hint) and issubclass(hint, Settings):
-            settings_arg, settings = arg.name, hint() if required else arg.default
+            own.settings, settings = arg.name, hint() if required else arg.default
         else:
             kind, choices = _kind(f.__name__, arg.name, hint)
             if kind in MEDIA_KINDS | VALUE_KINDS:
@@ -181,7 +196,7 @@ def _params(
             default = None if required else arg.default
             about = told.get(arg.name, "")
             params.append(Param(arg.name, kind, about, required, default, choices, of))
-    return tuple(params), call_arg, settings_arg, settings
+    return tuple(params), own, settings
 
 
 def _kind(function: str, arg: str, hint: object) -> tuple[Kind, tuple[str, ...]]:

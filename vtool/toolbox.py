@@ -27,6 +27,7 @@ from vtool.message import (
     Author,
     Fault,
     Found,
+    Json,
     Message,
     Outcome,
     Part,
@@ -39,6 +40,7 @@ from vtool.observation import Call, Observation, Way
 from vtool.store import Cloud, DepthMap, Entry, Origin, Store, Table, Tile, value_digest
 from vtool.tool import Tool, choose
 from vtool.toolspec import ToolSpec
+from vtool.workspace import Belongings, Lending, contract
 
 _CACHE_ENTRIES = 1024
 
@@ -109,6 +111,11 @@ class Toolbox:
         """What a model is told."""
         return tuple(o.spec for o in self._offers.values())
 
+    @property
+    def runtime(self) -> dict[str, Json]:
+        """What an episode's record says of these tools, under their own names."""
+        return contract(o.tool for o in self._offers.values())
+
     def only(self, names: Sequence[str]) -> Toolbox:
         """The same tools, less those not named.
 
@@ -154,6 +161,7 @@ class Toolbox:
         shown: Shown,
         *,
         seed: int = 0,
+        belongings: Belongings | None = None,
     ) -> list[Message]:
         """Run the calls of one turn at once; commit and answer in call order.
 
@@ -163,6 +171,7 @@ class Toolbox:
             dialect: How the model writes pictures and places.
             shown: Size of the latest showing of a picture.
             seed: For tools that draw.
+            belongings: What tools keep between turns; where left out, nothing outlives this one.
 
         Returns:
             One tool message a call.
@@ -170,12 +179,25 @@ class Toolbox:
         Raises:
             ToolBroken: A tool broke (unless forgiving).
         """
-        jobs = [self._one(call, i, store, dialect, shown, seed) for i, call in enumerate(calls)]
-        done = await asyncio.gather(*jobs)
+        lending = Lending(store, belongings)
+        jobs = [
+            self._one(call, i, store, dialect, shown, seed, lending) for i, call in enumerate(calls)
+        ]
+        try:
+            done = await asyncio.gather(*jobs)
+        finally:
+            await lending.end()
         return [self._commit(d, store) for d in done]
 
     async def _one(
-        self, call: ToolCall, index: int, store: Store, dialect: Dialect, shown: Shown, seed: int
+        self,
+        call: ToolCall,
+        index: int,
+        store: Store,
+        dialect: Dialect,
+        shown: Shown,
+        seed: int,
+        lending: Lending,
     ) -> _Done:
         start = time.monotonic()
         binding: Binding | None = None
@@ -183,7 +205,10 @@ class Toolbox:
             check_parallel(index, dialect.max_parallel)
             offer = self._offer(call)
             binding = bind(call, offer.tool, offer.names, store, dialect, shown)
-            observation, cached = await self._observe(offer, binding, store, seed * 1009 + index)
+            async with lending.turn(offer.tool):
+                observation, cached = await self._observe(
+                    offer, binding, store, seed * 1009 + index, lending
+                )
             seconds = time.monotonic() - start
             return _Done(call, binding, offer.tool, observation, None, seconds, cached)
         except ModelFault as fault:
@@ -199,7 +224,7 @@ class Toolbox:
         return self._offers[call.name]
 
     async def _observe(
-        self, offer: _Offer, binding: Binding, store: Store, seed: int
+        self, offer: _Offer, binding: Binding, store: Store, seed: int, lending: Lending
     ) -> tuple[Observation, bool]:
         spec = offer.tool.spec
         key = (
@@ -210,20 +235,22 @@ class Toolbox:
         if key is not None and self._cache is not None and key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key], True
-        observation = await self._call(offer.tool, binding, seed)
+        observation = await self._call(offer.tool, binding, seed, lending)
         if key is not None and self._cache is not None:
             self._cache[key] = observation
             while len(self._cache) > _CACHE_ENTRIES:
                 self._cache.popitem(last=False)
         return observation, False
 
-    async def _call(self, tool: Tool, binding: Binding, seed: int) -> Observation:
+    async def _call(self, tool: Tool, binding: Binding, seed: int, lending: Lending) -> Observation:
         values = dict(binding.values)
         if tool.call_arg:
             values[tool.call_arg] = Call(seed, binding.regions)
         if tool.settings_arg:
             values[tool.settings_arg] = tool.settings
         seconds = self._seconds or tool.spec.seconds
+        if tool.workspace_arg:
+            values[tool.workspace_arg] = lending.workspace(seconds, seed)
         try:
             if inspect.iscoroutinefunction(tool.fn):
                 got = await asyncio.wait_for(tool.fn(**values), seconds)
@@ -331,6 +358,8 @@ def _origin(ways: tuple[Way, ...], done: _Done, store: Store) -> Origin:
     assert done.tool is not None
     assert done.binding is not None
     name, handles = done.tool.spec.name, list(done.binding.media.values())
+    if done.tool.workspace_arg:  # it saw every picture
+        handles += [e.handle for e in store.images() if e.handle not in handles]
     by_digest = {store[h].digest: h for h in handles}
     parents = [by_digest[value_digest(way.of)] for way in ways]
     tiles = tuple(
@@ -353,7 +382,9 @@ def _found(
     first = next(iter(binding.media.values()), "")
     return tuple(
         Found(
-            Region(first if f.of is None else handles[value_digest(f.of)], f.shape),
+            store.to_picture(
+                Region(first if f.of is None else handles[value_digest(f.of)], f.shape)
+            ),
             f.label,
             f.score,
             f.facts,

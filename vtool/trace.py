@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vtool.errors import StoreError, TraceError
+from vtool.errors import TraceError
 from vtool.message import Json
 from vtool.record import Episode
 from vtool.reward import Score
@@ -120,15 +120,15 @@ def read_trace(
     path = Path(folder) / "episodes.jsonl"
     if not path.is_file():
         raise TraceError(f"{folder} is no trace: it has no episodes.jsonl")
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if not line.endswith("\n"):
+            if not line.endswith(b"\n"):
                 return
             try:
                 body = json.loads(line)
                 if only is None or only(str(body["episode"]["task_id"]), body["meta"]):
                     yield _read_record(body, Path(folder) / "media")
-            except (KeyError, IndexError, TypeError, ValueError, StoreError) as err:
+            except Exception as err:  # whatever a line makes stumble, it is the line's fault
                 raise TraceError(f"{path}, line {number}: {type(err).__name__}: {err}") from err
 
 

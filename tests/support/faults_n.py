@@ -1,5 +1,6 @@
 """Group N of the fault catalogue: network and paths. Servers are on the loopback alone."""
 
+import asyncio
 import contextlib
 import gzip
 import json
@@ -12,11 +13,16 @@ from PIL import Image as PILImage
 from small_server import Server, always, dripping, ok, onward
 from vtool.vision_tools.retrieve import retrieve
 
+from vtool import data as task_files
+from vtool import fetch as fetching
 from vtool import fetch_http
-from vtool.data import load_tasks
+from vtool.dialects.hermes import Hermes
 from vtool.errors import DataError, MediaError
-from vtool.fetch import FetchError, FetchPolicy, fetch
+from vtool.fetch import FetchError, FetchPolicy
 from vtool.media import Image
+from vtool.message import ToolCall
+from vtool.store import Store
+from vtool.toolbox import Toolbox
 
 PUBLIC = "93.184.216.34"
 
@@ -28,7 +34,9 @@ def allowing(*servers, **more):
 def fetched(url, policy=None, **more):
     """`refused` and why, or what came."""
     try:
-        return fetch(url, policy or FetchPolicy(enabled=True, seconds=5), **more).decode()[:40]
+        return fetching.fetch(url, policy or FetchPolicy(enabled=True, seconds=5), **more).decode()[
+            :40
+        ]
     except FetchError as err:
         return f"refused: {err}"
 
@@ -236,7 +244,7 @@ def n6(folder):
         row = {"images": [name], "messages": [{"role": "user", "content": "?"}], "answer": "1"}
         (root / "t.jsonl").write_text(json.dumps(row))
         try:
-            load_tasks(root / "t.jsonl")
+            task_files.load_tasks(root / "t.jsonl")
         except DataError as err:
             refused += "leaves it" in str(err)
     return f"{refused} of {len(names)} refused"
@@ -298,4 +306,11 @@ def n6_library(folder):
     (root / "link.txt").symlink_to(folder / "secret.txt")
     os.mkfifo(root / "pipe.txt")
     (root / "list.json").write_text(json.dumps({"../secret.png": "swordfish"}))
-    return retrieve.set(folder=str(root))(query="swordfish").text
+    call = ToolCall("retrieve", {"query": "swordfish"})
+    toolbox = Toolbox([retrieve.set(folder=str(root))])
+    return asyncio.run(toolbox.run([call], Store(), Hermes(), lambda handle: None))[0].text
+
+
+def environment_proxy(policy):
+    """What most http libraries do."""
+    return os.environ.get("http_proxy", policy.proxy or "").removeprefix("http://") or None

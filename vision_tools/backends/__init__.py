@@ -1,1 +1,1 @@
-"""What tools stand on: readers, indices and finders. Heavy libraries are imported when called."""
+"""Engines behind the tools; a heavy library is imported when one is first asked."""

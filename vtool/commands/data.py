@@ -45,9 +45,9 @@ def make(
     world: Annotated[str, typer.Argument(help="Which world: zoom.")],
     out: Annotated[Path, typer.Option(help="Folder to write; it must hold no task file.")],
     seed: Annotated[int, typer.Option(help="Of the pictures.")] = 0,
-    none: Annotated[int, typer.Option(help="Questions that the first look answers.")] = 0,
-    one: Annotated[int, typer.Option(help="Questions that need one zoom.")] = 100,
-    two: Annotated[int, typer.Option(help="Questions that need a zoom into a crop.")] = 0,
+    none: Annotated[int, typer.Option(min=0, help="Questions that the first look answers.")] = 0,
+    one: Annotated[int, typer.Option(min=0, help="Questions that need one zoom.")] = 100,
+    two: Annotated[int, typer.Option(min=0, help="Questions that need a zoom into a crop.")] = 0,
     split: Annotated[str, typer.Option(help="train or held_out.")] = "train",
     photos: Annotated[
         Path | None, typer.Option(help="Folder of photographs to draw on; bundled: scikit-image's.")
@@ -59,6 +59,8 @@ def make(
     """Write a world as files: pictures and a task file such as users bring."""
     if world not in WORLDS:
         raise UnknownName("world", world, WORLDS)
+    if not none + one + two:
+        raise DataError("no question was asked for: give --none, --one or --two a count")
     from vtool.worlds.dataset import make as make_zoom
     from vtool.worlds.photos import write_bundled_photos
 
@@ -78,7 +80,7 @@ def make(
             sizes=sizes,
             suffix=suffix,
         )
-    except (FileExistsError, ValueError) as err:
+    except (FileExistsError, FileNotFoundError, ValueError) as err:
         raise DataError(str(err)) from err
     if json:
         print_json({"tasks": str(tasks), "rows": none + one + two})

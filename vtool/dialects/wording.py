@@ -52,13 +52,21 @@ def found(things: Sequence[Found], dialect: Dialect, store: Store, shown: ShownS
 
 
 def _thing(thing: Found, dialect: Dialect, store: Store, shown: ShownSize | None) -> Json:
-    body: dict[str, Json] = {"image": dialect.picture_name(thing.region.media, store)}
+    body: dict[str, Json] = _named(thing.region.media, dialect, store)
     if thing.label:
         body["label"] = thing.label
     body[_KEYS[type(thing.region.shape)]] = place(thing.region, dialect, store, shown)
     if thing.score is not None:
         body["score"] = round(thing.score, 2)
     return {**body, **thing.facts}
+
+
+def _named(handle: str, dialect: Dialect, store: Store) -> dict[str, Json]:
+    """A picture as the dialect names it; a mask or map without one under it by its handle."""
+    kind = store[handle].kind
+    if kind in ("image", "clip"):
+        return {"image": dialect.picture_name(handle, store)}
+    return {kind: f"${handle}"}
 
 
 def place(region: Region, dialect: Dialect, store: Store, shown: ShownSize | None) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,10 +12,11 @@ from typing import Any
 from vtool.environment import Environment
 from vtool.errors import ForkRefused
 from vtool.message import Action, Author, Message, Role, Text
-from vtool.programs.solo import Player, play
+from vtool.programs.solo import Player, guarded, play
 from vtool.record import Context, Episode, Fork, StopReason
 from vtool.scheduler import Barrier
 from vtool.seat import Seat
+from vtool.workspace import runtime_of
 
 
 async def branch(
@@ -43,38 +45,56 @@ async def branch(
     Raises:
         ForkRefused: The environment cannot be forked.
     """
-    episode = Episode(task_id=env.task.id, seed=key[-1], store=env.store)
+    episode = Episode(task_id=env.task.id, seed=key[-1], store=env.store, runtime=runtime_of(env))
     trunk = Player(env, seats[seat], episode, key, {}, None)
+    start = time.monotonic()
+    await guarded(trunk, _first_turns(trunk, after))
+    if episode.stop is StopReason.SUSPENDED:  # it has not ended: there is something to fork
+        await _go_on(trunk, width)
+    episode.seconds += time.monotonic() - start
+    return episode
+
+
+async def _first_turns(trunk: Player, after: int) -> None:
     await trunk.begin()
-    going = True
     for _ in range(after):
-        going = going and await trunk.turn()
-    if not going:
-        return episode
+        if not await trunk.turn():
+            return
+
+
+async def _go_on(trunk: Player, width: int) -> None:
+    env, episode, seat = trunk.env, trunk.episode, trunk.seat
     assert trunk.context is not None
     at = Fork(trunk.context.number, len(trunk.context.segments))
     envs = [await env.fork() for _ in range(width - 1)]
     paths = [trunk]
     for i, other in enumerate(envs):
-        path = Player(other, seats[seat], episode, (*key, i + 1), {}, None)
+        path = Player(other, seat, episode, (*trunk.key, i + 1), {}, None)
         # Opened before any goes on, so that context numbers are a function of the key alone.
-        path.context = episode.open(seat, edge=at, store=other.store)
+        path.context = episode.open(seat.name, edge=at, store=other.store)
         paths.append(path)
-    engine = seats[seat].engine
-    barrier = engine if isinstance(engine, Barrier) else None
-    with barrier.participants(width - 1) if barrier else nullcontext() as more:
-        await asyncio.gather(*(_to_the_end(p, more if i else None) for i, p in enumerate(paths)))
-    return episode
+    barrier = seat.engine if isinstance(seat.engine, Barrier) else None
+    try:
+        with barrier.participants(width - 1) if barrier else nullcontext() as more:
+            ends = (_to_the_end(p, more if i else None) for i, p in enumerate(paths))
+            await asyncio.gather(*ends)
+    finally:
+        for other in envs:
+            await other.close()
+    # Not the path that happened to finish last: the one that the record calls final.
+    final = episode.final
+    episode.stop, episode.answer = final.stop or StopReason.FAILED, final.answer
 
 
 async def _to_the_end(path: Player, party: Any = None) -> None:
     """Play a path out; `party` is told, since nobody must wait for a path that has ended."""
-    try:
+
+    async def turns() -> None:
         while await path.turn():
             pass
-    except Exception as err:  # one path's failure is masked; its siblings go on
-        path.end(StopReason.FAILED)
-        path.episode.error = f"{type(err).__name__}: {err}"
+
+    try:
+        await guarded(path, turns())
     finally:
         if party is not None:
             party.leave()
@@ -117,10 +137,15 @@ async def rerun(
         return await play(env, seats, key=key, seat=seat, episode=episode, edge=edge)
     player = Player(env, seats[seat], episode, key, {}, None)
     player.context = episode.open(seat, edge=edge, store=env.store)
-    going = await player.answer(_write_edit(player.context, seats[seat], edit, author))
+    action = _write_edit(player.context, seats[seat], edit, author)
+    await guarded(player, _answer_and_go_on(player, action))
+    return episode
+
+
+async def _answer_and_go_on(player: Player, action: Action) -> None:
+    going = await player.answer(action)
     while going and await player.turn():
         pass
-    return episode
 
 
 def _write_edit(context: Context, seat: Seat, edit: Action, author: Author) -> Action:

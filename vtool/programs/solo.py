@@ -29,6 +29,7 @@ from vtool.record import (
 )
 from vtool.render import Act
 from vtool.seat import Seat
+from vtool.workspace import runtime_of
 
 Handler = Callable[[ToolCall, int, Context, Episode], Awaitable[Message]]
 """Answers a call in the environment's stead: gets the call, its index, and where it stands."""
@@ -63,21 +64,36 @@ async def play(
     Returns:
         The episode, finished. `StopReason.FAILED` means that something of ours broke.
     """
-    episode = episode or Episode(task_id=env.task.id, seed=key[-1], store=env.store)
+    episode = episode or Episode(
+        task_id=env.task.id, seed=key[-1], store=env.store, runtime=runtime_of(env)
+    )
     player = Player(env, seats[seat], episode, key, handlers or {}, watch)
     start = time.monotonic()
+    await guarded(player, player.run(edge))
+    episode.seconds += time.monotonic() - start
+    return episode
+
+
+async def guarded(player: Player, going: Awaitable[None]) -> None:
+    """Let a path go on until it ends; what stops it from without is written down.
+
+    Args:
+        player: Whose path.
+        going: What it does.
+    """
+    clock = asyncio.timeout(player.env.limits.seconds)
     try:
-        await asyncio.wait_for(player.run(edge), env.limits.seconds)
-    except TimeoutError:
-        player.end(StopReason.TIMEOUT)
+        async with clock:
+            await going
     except asyncio.CancelledError:
         player.end(StopReason.CANCELLED)
         raise
     except Exception as err:  # whatever broke, it was not the policy: recorded, never scored
-        player.end(StopReason.FAILED)
-        episode.error = f"{type(err).__name__}: {err}"
-    episode.seconds += time.monotonic() - start
-    return episode
+        if isinstance(err, TimeoutError) and clock.expired():
+            player.end(StopReason.TIMEOUT)
+        else:
+            player.end(StopReason.FAILED)
+            player.episode.error = f"{type(err).__name__}: {err}"
 
 
 class Player:

@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
+from vtool.errors import require
+
 from .drawing import Pixels
 from .zoom import Split
 
@@ -67,14 +69,9 @@ def write_bundled_photos(folder: str | Path, *, quality: int = 90) -> list[Path]
     """Write scikit-image's bundled photographs as JPEG files.
 
     Raises:
-        ModuleNotFoundError: scikit-image is not installed; the message says how to get it.
+        MissingExtra: scikit-image is not installed; the message says how to get it.
     """
-    try:
-        from skimage import data
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "the bundled photographs need scikit-image: pip install 'vtool-agent[photos]'"
-        ) from error
+    data = require("skimage.data", "photos")
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     written = []

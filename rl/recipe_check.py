@@ -1,0 +1,108 @@
+"""What a recipe must hold to be a run at all, said before anything is loaded or played."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from vtool.errors import RecipeError, UnknownName
+
+from .advantage import ESTIMATORS
+from .aggregate import Mode
+from .alarms import ALARMS
+from .loss import Objective
+from .sample_weight import WEIGHTS, check_placement
+
+if TYPE_CHECKING:
+    from .learner import LearnerSettings
+    from .recipe import Recipe
+
+AT_LEAST_ONE = ("group_size", "prompts", "checkpoint_every", "keep", "threads")
+AT_LEAST_ZERO = ("steps", "refill", "trace_every")
+PARTS = ("vision", "language")
+SCHEDULES = ("constant", "cosine")
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse counts that make no run, and names that nothing answers to.
+
+    Raises:
+        RecipeError: Says the key, what it may be and what it is.
+    """
+    for least, keys in ((1, AT_LEAST_ONE), (0, AT_LEAST_ZERO)):
+        for key in keys:
+            if getattr(recipe, key) < least:
+                raise RecipeError(f"{key} must be at least {least}, not {getattr(recipe, key)}")
+    if not 0 <= recipe.max_failed <= 1:
+        raise RecipeError(f"max_failed is a share, 0 to 1, not {recipe.max_failed}")
+    for name in recipe.stop_on:
+        check_name("stop_on: alarm", name, ALARMS)
+    check_name("estimator", recipe.estimator, ESTIMATORS)
+    _check_options("estimator_options", ESTIMATORS[recipe.estimator], recipe.estimator_options)
+    if recipe.weight.name is not None:
+        check_name("weight", recipe.weight.name, WEIGHTS)
+        _check_options("weight.options", WEIGHTS[recipe.weight.name], recipe.weight.options)
+        check_placement(recipe.estimator, recipe.estimator_options, recipe.weight)
+    if recipe.learner.loss.kl_coef and not recipe.reference:
+        raise RecipeError("learner.loss.kl_coef needs the first weights beside it: reference=true")
+
+
+def check_learner(settings: LearnerSettings) -> None:
+    """Refuse settings under which no step can be taken.
+
+    Raises:
+        RecipeError: Says the key, what it may be and what it is.
+    """
+    if not settings.lr >= 0 or not settings.eps > 0 or not settings.grad_clip > 0:
+        raise RecipeError(
+            "learner needs lr >= 0, eps > 0 and grad_clip > 0, got "
+            f"{settings.lr}, {settings.eps}, {settings.grad_clip}"
+        )
+    if not all(0 <= b < 1 for b in settings.betas):
+        raise RecipeError(f"learner.betas lie in [0, 1), got {settings.betas}")
+    for key, least in (("inner_epochs", 1), ("batch_tokens", 1), ("warmup", 0), ("row_tokens", 0)):
+        if getattr(settings, key) < least:
+            raise RecipeError(
+                f"learner.{key} must be at least {least}, not {getattr(settings, key)}"
+            )
+    check_name("learner.schedule", settings.schedule, SCHEDULES)
+    for name in settings.freeze:
+        check_name("learner.freeze: part", name, PARTS)
+    _check_aggregation(settings)
+
+
+def check_name(what: str, name: str, known: object) -> None:
+    """Refuse an unknown name, offering the nearest.
+
+    Raises:
+        RecipeError: Nothing is called that.
+    """
+    names = [str(n) for n in known]  # type: ignore[attr-defined]
+    if name not in names:
+        raise RecipeError(str(UnknownName(what, name, names)))
+
+
+def _check_aggregation(settings: LearnerSettings) -> None:
+    mode, length = settings.aggregation, settings.aggregation_length
+    wanted = mode is Mode.SEQ_MEAN_TOKEN_SUM_NORM
+    if wanted is not (length is not None) or (length is not None and not length > 0):
+        raise RecipeError(
+            f"learner.aggregation={mode} with aggregation_length={length}: a length above 0 goes "
+            f"with {Mode.SEQ_MEAN_TOKEN_SUM_NORM}, and with no other"
+        )
+    if settings.loss.objective is Objective.GSPO and mode is not Mode.SEQ_MEAN_TOKEN_MEAN:
+        raise RecipeError(
+            f"learner.loss.objective=gspo is defined under aggregation={Mode.SEQ_MEAN_TOKEN_MEAN}, "
+            f"not {mode}"
+        )
+
+
+def _check_options(where: str, kernel: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    known = [
+        p.name
+        for p in inspect.signature(kernel).parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.name != "groups"
+    ]
+    for name in options:
+        check_name(f"{where} of {kernel.__name__}:", name, known)
