@@ -50,6 +50,8 @@ def disabled(entry):
 
 def spied(monkeypatch, entry):
     """Counts the calls of the entry point, wherever the case has it from."""
+    # First: what the case imports by name must be the real thing.
+    case = importlib.import_module(entry["case"].partition(":")[0])
     owner, name, old = find(entry["entry"])
     if inspect.isclass(old):
         owner, name, old = old, "__init__", inspect.getattr_static(old, "__init__")
@@ -63,7 +65,6 @@ def spied(monkeypatch, entry):
 
     wrapped = type(old)(spy) if isinstance(old, staticmethod | classmethod) else spy
     monkeypatch.setattr(owner, name, wrapped)
-    case = importlib.import_module(entry["case"].partition(":")[0])
     if getattr(case, name, None) is old:
         monkeypatch.setattr(case, name, wrapped)
     return calls

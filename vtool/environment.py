@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from vtool.dialects.base import Dialect
-from vtool.errors import FaultCode, ForkRefused, ModelFault, VToolError
+from vtool.errors import DataError, FaultCode, ForkRefused, ModelFault, VToolError
+from vtool.media import Image
 from vtool.message import Action, Author, Json, Message, Part, Role, Show, Text, ToolCall
 from vtool.record import Context, StopReason
 from vtool.store import Store
@@ -149,6 +150,7 @@ class ToolEnvironment:
         if self._begun:
             raise VToolError("an environment is single use: make a new one for another attempt")
         self._begun = True
+        check_pictures(self.task, self.limits)
         parts: list[Part] = [
             Text(p) if isinstance(p, str) else Show(self.store.add(p).handle)
             for p in self.task.prompt
@@ -227,6 +229,20 @@ class ToolEnvironment:
     def _end(self, stop: StopReason, messages: tuple[Message, ...] = ()) -> Reply:
         self._over = True
         return Reply(messages, stop)
+
+
+def check_pictures(task: Task, limits: Limits) -> None:
+    """A question must leave room for its own pictures.
+
+    Raises:
+        DataError: It shows more than the limits allow.
+    """
+    count = sum(isinstance(p, Image) for p in task.prompt)
+    if count > limits.max_images:
+        raise DataError(
+            f"task {task.id!r} shows {count} pictures, but limits.max_images is "
+            f"{limits.max_images} (too_many_images): raise the limit or ask about fewer"
+        )
 
 
 class ReplayFork:

@@ -92,7 +92,8 @@ class Image:
         """SHA-256 of size and pixels, hexadecimal."""
         if not self._digest:
             head = f"{self.pixels.shape[1]}x{self.pixels.shape[0]}:".encode()
-            body = hashlib.sha256(head + np.ascontiguousarray(self.pixels).tobytes())
+            body = hashlib.sha256(head)
+            body.update(np.ascontiguousarray(self.pixels).data)  # the buffer itself: no copy
             self._digest.append(body.hexdigest())
         return self._digest[0]
 

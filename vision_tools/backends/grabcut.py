@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from vtool.errors import require
+from vtool.geometry import Box, Point
 from vtool.media import Image
+from vtool.transform import Affine
 
 from .prompts import Prompt, Segmented
 
@@ -34,6 +36,19 @@ class GrabCut:
 
     def segment(self, image: Image, prompt: Prompt) -> Segmented:
         """The thing in the box, or at the points."""
+        if prompt.box is None:
+            return self._whole(image, prompt)
+        # Only what is near matters: small things keep their pixels, far colours mislead nobody.
+        near = around(prompt.box)
+        part = image.crop(near)
+        got = self._whole(part, inside(prompt, near))
+        cells = np.zeros(image.pixels.shape[:2], np.bool_)
+        assert part.lineage is not None
+        x0, y0, x1, y1 = (int(v) for v in part.lineage.ops[-1][1])
+        cells[y0:y1, x0:x1] = got.cells
+        return Segmented(cells, got.score)
+
+    def _whole(self, image: Image, prompt: Prompt) -> Segmented:
         cv2 = require("cv2", "vision")
         small = _shrunk(image)
         labels = _labels(cv2, small, prompt)
@@ -45,6 +60,25 @@ class GrabCut:
             cv2.grabCut(colours, labels, None, bgd, fgd, ROUNDS, cv2.GC_INIT_WITH_MASK)
         found = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
         return Segmented(_enlarged(found, image), separation(cv2, small, found))
+
+
+def around(box: Box) -> Box:
+    """A box with half of its sides added on each side."""
+    dx, dy = (box.x2 - box.x1) / 2, (box.y2 - box.y1) / 2
+    return Box(
+        max(0.0, box.x1 - dx), max(0.0, box.y1 - dy), min(1.0, box.x2 + dx), min(1.0, box.y2 + dy)
+    )
+
+
+def inside(prompt: Prompt, near: Box) -> Prompt:
+    """The same prompt in the coordinates of a part; points outside of the part say nothing."""
+    move = Affine.crop(near).inverse()
+    assert prompt.box is not None
+    box = move.apply(prompt.box)
+    assert isinstance(box, Box)
+    points = [tuple(move.apply(p) for p in group) for group in (prompt.points, prompt.exclude)]
+    on, off = (tuple(p for p in group if isinstance(p, Point)) for group in points)
+    return Prompt(box, on, off)
 
 
 def separation(cv2: Any, pixels: NDArray[np.uint8], cells: NDArray[np.bool_]) -> float:

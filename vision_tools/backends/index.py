@@ -45,12 +45,12 @@ class Folder:
         if not given or not Path(given).expanduser().is_dir():
             what = f"folder: {given} is no folder" if given else "folder is not set"
             fix = f"set folder to one with pictures and texts: {self.tool}.folder=./knowledge"
-            return Lack(LackKind.WEIGHTS, what, fix)
+            return Lack(LackKind.SETTING, what, fix)
         chosen = getattr(settings, "embedder", None)
         if chosen is not None and chosen not in embedders:
             names = ", ".join(embedders)
             what = f"embedder {chosen!r} is not known{nearest(chosen, embedders)}"
-            return Lack(LackKind.WEIGHTS, what, f"set {self.tool}.embedder to one of: {names}")
+            return Lack(LackKind.SETTING, what, f"set {self.tool}.embedder to one of: {names}")
         if getattr(settings, "keep", None):
             return Package("safetensors", "train").lack(settings)
         return None

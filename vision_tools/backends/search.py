@@ -68,10 +68,10 @@ class Backend:
         names = ", ".join(search_backends)
         fix = f"set search.backend to one of: {names}"
         if not chosen:
-            return Lack(LackKind.WEIGHTS, "backend is not set", fix)
+            return Lack(LackKind.SETTING, "backend is not set", fix)
         if chosen not in search_backends:
             what = f"backend {chosen!r} is not known{nearest(chosen, search_backends)}"
-            return Lack(LackKind.WEIGHTS, what, fix)
+            return Lack(LackKind.SETTING, what, fix)
         return Folder("search").lack(settings) if chosen == "folder" else None
 
 

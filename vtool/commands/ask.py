@@ -80,6 +80,7 @@ async def _play(
         return await play(env, seats, key=(settings["seed"],), watch=narrator.watch)
     finally:
         await env.close()
+        await toolbox.close()
 
 
 def _keep(out: Path, episode: Any) -> Path:
