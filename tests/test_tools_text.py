@@ -69,10 +69,10 @@ def test_an_invoice_is_read_exactly_and_each_line_where_it_stands():
 
 
 def test_reading_one_line_changes_nothing_for_the_next_document():
-    before = [f.label for f in read_text(document()).found]
-    word = np.asarray(document(lines=("2026",), size=(120, 50), at=(10, 8)).pixels)
+    before = [f.label for f in read_text(document()[0]).found]
+    word = np.asarray(document(lines=("2026",), size=(120, 50), at=(10, 8))[0].pixels)
     assert read_one(word)[0] == "2026"
-    assert [f.label for f in read_text(document()).found] == before
+    assert [f.label for f in read_text(document()[0]).found] == before
 
 
 def test_a_part_is_read_in_the_coordinates_of_the_whole():
