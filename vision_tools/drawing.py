@@ -147,8 +147,8 @@ class Canvas:
         x0, y0, x1, y1 = whole_pixels(box, self.size)
         draw = ImageDraw.Draw(self._paper)
         for grown, wide, ink in (
-            (width + rim, width + 2 * rim, opposite(color)),
-            (width, width, color),
+            (width + 2 * rim, width + 2 * rim, opposite(color)),
+            (width + rim, width, color),
         ):
             a, b = max(0, x0 - grown), max(0, y0 - grown)
             c, d = min(self.size[0], x1 + grown) - 1, min(self.size[1], y1 + grown) - 1
