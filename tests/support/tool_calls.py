@@ -85,8 +85,9 @@ def painted(value, rect):
         return Image(pixels)
     if isinstance(value, DepthMap):
         values = value.values.copy()
-        here = float(np.nanmedian(values[y0:y1, x0:x1]))
-        near, far = np.nanpercentile(values[value.valid], (2, 98))
+        near, far = np.percentile(values[value.valid], (2, 98))
+        block = values[y0:y1, x0:x1]
+        here = float(np.median(np.where(np.isfinite(block), block, near)))
         values[y0:y1, x0:x1] = near if abs(near - here) > abs(far - here) else far
         return DepthMap(values, value.metric, value.camera)
     raise AssertionError(f"no block can be painted on a {type(value).__name__}")
