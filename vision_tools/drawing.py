@@ -52,7 +52,7 @@ _LARGEST_TEXT = 160
 
 def line_width(size: Size) -> int:
     """Width of a line that fits a picture of that size."""
-    return max(2, round(min(size) / 150))
+    return max(2, round(min(size) / 110))
 
 
 def text_size(size: Size) -> int:
@@ -143,7 +143,7 @@ class Canvas:
 
     def frame(self, box: Box, color: Rgb, width: int) -> None:
         """The outline of a box, outside of it where the picture has room."""
-        rim = max(1, width // 4)
+        rim = max(1, width // 5)
         x0, y0, x1, y1 = whole_pixels(box, self.size)
         draw = ImageDraw.Draw(self._paper)
         for grown, wide, ink in (
@@ -165,7 +165,7 @@ class Canvas:
     def path(self, points: Sequence[Point], color: Rgb, width: int) -> None:
         """Straight lines from point to point, with round ends and corners."""
         spots = [self._at(p) for p in points]
-        rim = max(1, width // 4)
+        rim = max(1, width // 5)
         for wide, ink in ((width + 2 * rim, opposite(color)), (width, color)):
             self._stroke(spots, wide, ink)
 
