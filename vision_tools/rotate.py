@@ -26,8 +26,10 @@ def rotate(image: Image, degrees: float) -> Observation:
     return Observation((image.rotate(degrees),))
 
 
-def turned(size: Size, degrees: float) -> tuple[float, float]:
-    """Sides of the canvas that holds a picture turned so far."""
+def turned(size: Size, degrees: float) -> Size:
+    """Sides of the canvas that holds a picture turned so far, rounded up."""
     angle = math.radians(degrees)
     cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
-    return size[0] * cos + size[1] * sin, size[0] * sin + size[1] * cos
+    sides = (size[0] * cos + size[1] * sin, size[0] * sin + size[1] * cos)
+    width, height = (math.ceil(side - 1e-9) for side in sides)
+    return width, height
