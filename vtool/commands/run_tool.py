@@ -19,7 +19,7 @@ from vtool.geometry import Convention, Mask, Units
 from vtool.media import Clip, Image
 from vtool.message import Fault, Found, Json, Message, ToolCall
 from vtool.store import Cloud, DepthMap, Entry, Store, Table, Value
-from vtool.tool import choose
+from vtool.tool import Tool, choose
 from vtool.toolbox import Toolbox
 from vtool.toolspec import VALUE_KINDS, Kind, Param, ToolSpec
 
@@ -78,7 +78,7 @@ def run_by_hand(
     given = _filled(tool.spec, override({}, arguments), store)
     dialect = Hermes(coordinates=Convention(units))
     # Results are told by handle here, not by number: nothing is laid before a model.
-    message = asyncio.run(_call(Toolbox([tool]), ToolCall(name, given), store, dialect))
+    message = asyncio.run(_call(tool, ToolCall(name, given), store, dialect))
     outcome = message.outcomes[0]
     if outcome.fault is not None:
         raise DataError(_refused(name, outcome.fault))
@@ -90,8 +90,12 @@ def run_by_hand(
     )
 
 
-async def _call(box: Toolbox, call: ToolCall, store: Store, dialect: Hermes) -> Message:
-    return (await box.run([call], store, dialect, store.size))[0]
+async def _call(tool: Tool, call: ToolCall, store: Store, dialect: Hermes) -> Message:
+    box = Toolbox([tool])
+    try:
+        return (await box.run([call], store, dialect, store.size))[0]
+    finally:
+        await box.close()
 
 
 def _filled(spec: ToolSpec, given: dict[str, Json], store: Store) -> dict[str, Json]:
