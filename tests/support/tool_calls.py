@@ -4,20 +4,27 @@ import asyncio
 from importlib.metadata import entry_points
 
 import numpy as np
-from tool_samples import SAMPLES
+from tool_samples import SAMPLES, SETTINGS
 
 from vtool.binding import bind
 from vtool.dialects.hermes import Hermes
 from vtool.media import Clip, Image
 from vtool.message import ToolCall
 from vtool.store import DepthMap, Store
-from vtool.tool import tools
+from vtool.tool import choose, tools
 from vtool.toolbox import Toolbox
 from vtool.toolspec import Kind
 
 NAMES = tuple(sorted({point.name for point in entry_points(group="vtool.tools")}))
 """Those that are published; tests make others."""
-READY = tuple(n for n in NAMES if not tools.get(n).lacks())
+
+
+def chosen(name):
+    """The tool under the settings of its sample."""
+    return choose({name: SETTINGS.get(name, {})})
+
+
+READY = tuple(n for n in NAMES if not chosen(n).lacks())
 PLACES = (Kind.BOX, Kind.BOXES)
 
 
@@ -38,13 +45,13 @@ def sample(name):
 
 def call(name, arguments, store, toolbox=None):
     """The tool message of one call."""
-    box = toolbox or Toolbox([name], cache=False)
+    box = toolbox or Toolbox([chosen(name)], cache=False)
     return asyncio.run(box.run([ToolCall(name, arguments)], store, Hermes(), store.size))[0]
 
 
 def bound(name, arguments, store):
     """The arguments as the tool's function gets them."""
-    tool = tools.get(name)
+    tool = chosen(name)
     names = {p.name: p.name for p in tool.spec.params}
     return bind(ToolCall(name, arguments), tool, names, store, Hermes(), store.size).values
 
