@@ -1,0 +1,139 @@
+"""Who decodes: our own worker, or a library that people have. All give the same frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image as PILImage
+
+from vtool.errors import require
+from vtool.geometry import Size
+from vtool.registry import Registry
+from vtool.video.cache import Pixels
+from vtool.video.errors import VideoError
+from vtool.video.index import Table
+from vtool.video.pool import shared_pool
+
+NEAR = 4
+"""A keyframe this many frames ahead is decoded to, not sought."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A file, and how its frames are wanted."""
+
+    path: str
+    size: Size
+    turn: int
+    seconds: float
+    """Deadline; after it the worker is killed."""
+    threads: int = 1
+
+    def request(self, op: str, **more: object) -> dict[str, Any]:
+        """As the worker reads it."""
+        shape = {"size": list(self.size), "turn": self.turn}
+        return {"op": op, "path": self.path, "threads": self.threads, **shape, **more}
+
+
+class Reader(Protocol):
+    """Gives frames by their row in the table of times."""
+
+    def read(self, shot: Shot, table: Table, rows: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
+        """Rows with their pixels, uint8 (H, W, 3), in order; those that are lost are left out.
+
+        Args:
+            shot: The file and the size.
+            table: Presentation times of its frames.
+            rows: Rising.
+
+        Raises:
+            VideoError: It cannot be read, or not in time.
+        """
+        ...
+
+
+class WorkerReader:
+    """libav in a process of its own, which is killed when it is late."""
+
+    def read(self, shot: Shot, table: Table, rows: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
+        """See `Reader`."""
+        if table.counted:
+            request = shot.request("counted", rows=list(rows))
+        else:
+            near = NEAR * table.step
+            request = shot.request("exact", wants=wants(table, rows), near=near)
+        for body, blob in shared_pool().ask(request, shot.seconds):
+            if "row" in body:
+                yield body["row"], blob.reshape(body["shape"])
+
+
+def wants(table: Table, rows: Sequence[int]) -> list[list[int]]:
+    """For each row: row, pts, and pts and dts of its keyframe and dts of the one before."""
+    at = np.asarray(rows, dtype=np.int64)
+    key = np.maximum(np.searchsorted(table.keys, at, side="right") - 1, 0)
+    earlier = np.maximum(key - 1, 0)
+    columns = (
+        at,
+        table.pts[at],
+        table.pts[table.keys[key]],
+        table.key_dts[key],
+        table.key_dts[earlier],
+    )
+    return np.stack(columns, axis=1).tolist()
+
+
+class DecordReader:
+    """decord, in this process: no deadline, no bound. For those who trust their files."""
+
+    def read(self, shot: Shot, table: Table, rows: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
+        """See `Reader`."""
+        decord = require("decord", "video")
+        file = decord.VideoReader(shot.path, num_threads=shot.threads)
+        check_count("decord", len(file), len(table))
+        for row in rows:
+            yield row, fitted(file[int(row)].asnumpy(), shot.size)
+
+
+class TorchcodecReader:
+    """torchcodec, in this process: no deadline, no bound. For those who trust their files."""
+
+    def read(self, shot: Shot, table: Table, rows: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
+        """See `Reader`."""
+        decoders = require("torchcodec.decoders", "video")
+        file = decoders.VideoDecoder(
+            shot.path, dimension_order="NHWC", num_ffmpeg_threads=shot.threads
+        )
+        check_count("torchcodec", len(file), len(table))
+        for row in rows:
+            yield row, fitted(file[int(row)].numpy(), shot.size)
+
+
+def check_count(reader: str, theirs: int, ours: int) -> None:
+    """Another library must see as many frames, or its numbers mean other ones.
+
+    Raises:
+        VideoError: It does not.
+    """
+    if theirs != ours:
+        raise VideoError(
+            f"{reader} counts {theirs} frames where the table of times has {ours}: read this "
+            "file with pyav"
+        )
+
+
+def fitted(pixels: Pixels, size: Size) -> Pixels:
+    """Resampled to a size, if it has another."""
+    if (pixels.shape[1], pixels.shape[0]) != tuple(size):
+        resized = PILImage.fromarray(pixels).resize(size, PILImage.Resampling.BICUBIC)
+        pixels = np.asarray(resized)
+    return np.ascontiguousarray(pixels)
+
+
+readers: Registry[Reader] = Registry("video reader", "vtool.readers")
+"""All readers by name. Published packages add theirs through the entry point group."""
+readers.add("pyav", WorkerReader())
+readers.add("decord", DecordReader())
+readers.add("torchcodec", TorchcodecReader())
