@@ -115,7 +115,8 @@ def repeat(path, out, times):
         for i in range(times):
             for data, pts, dts, duration, key in packets:
                 packet = av.Packet(data)
-                packet.pts, packet.dts, packet.duration = pts + i * length, dts + i * length, duration
+                packet.pts, packet.dts = pts + i * length, dts + i * length
+                packet.duration = duration
                 packet.time_base, packet.stream = template.time_base, stream
                 packet.is_keyframe = key
                 target.mux(packet)

@@ -10,8 +10,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-FrameKey: TypeAlias = tuple[str, str, int, int, int]
-"""Digest of the file, reader, pts, width, height."""
+Cut: TypeAlias = tuple[int, int, int, int]
+FrameKey: TypeAlias = tuple[str, str, int, int, int, Cut | None]
+"""Digest of the file, reader, pts, width, height, and the part of the frame that was cut out."""
 Pixels: TypeAlias = NDArray[np.uint8]
 
 BYTES = 192 << 20

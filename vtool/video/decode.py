@@ -8,6 +8,7 @@ list is refused before any frame of it is decoded.
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,9 +20,12 @@ from numpy.typing import NDArray
 
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,ogg,flv,asf,gif"
 CODECS = frozenset(
-    "h264 hevc vp8 vp9 libvpx libvpx-vp9 av1 libdav1d libaom-av1 mpeg1video mpeg2video mpeg4 "
-    "msmpeg4v2 msmpeg4 h263 flv wmv1 wmv2 vc1 mjpeg theora prores dnxhd ffv1 huffyuv rawvideo "
-    "png gif".split()
+    {
+        *("h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "libaom-av1"),
+        *("mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v2", "msmpeg4", "h263", "flv"),
+        *("wmv1", "wmv2", "vc1", "mjpeg", "theora", "prores", "dnxhd", "ffv1", "huffyuv"),
+        *("rawvideo", "png", "gif"),
+    }
 )
 SKIPPING = frozenset({"h264", "hevc", "mpeg4", "mpeg2video"})
 """Decoders that obey `skip_frame` from one packet to the next."""
@@ -73,11 +77,17 @@ def open_video(path: str, threads: int) -> Open:
     if context.width * context.height > MAX_PIXELS:
         raise Refused("too_large")
     for other in container.streams:
-        if other.index != stream.index:
-            other.discard = "all"
+        _read(other, other.index == stream.index)
     stream.thread_type = "AUTO"
     context.thread_count = threads
     return Open(container, stream)
+
+
+def _read(stream: Any, wanted: bool) -> None:
+    """Whether a demuxer reads the packets of a stream; older libraries read all."""
+    discard = getattr(av.stream, "Discard", None)
+    if discard is not None:
+        stream.discard = discard.default if wanted else discard.all
 
 
 def _is_cover(stream: Any) -> bool:
@@ -228,7 +238,7 @@ def scan(file: Open, low: int | None, high: int | None) -> dict[str, Any]:
             shown.append((packet.pts, packet.duration or 0))
     if not shown or not keys:
         raise Refused("no_times")
-    return _table(shown, sorted(keys))
+    return _table(shown, sorted(keys), file.container.format.name.startswith("mov"))
 
 
 def _packets(file: Open) -> Iterator[Any]:
@@ -238,23 +248,37 @@ def _packets(file: Open) -> Iterator[Any]:
         return
 
 
-def _table(shown: list[tuple[int, int]], keys: list[tuple[int, int]]) -> dict[str, Any]:
+def _table(
+    shown: list[tuple[int, int]], keys: list[tuple[int, int]], shifted: bool
+) -> dict[str, Any]:
     """Presentation order; of frames with one time one is kept, none before the first keyframe."""
     durations = dict(sorted(shown))
     pts = [p for p in durations if p >= keys[0][0]]
     if not pts:
         raise Refused("no_times")
-    steps = [b - a for a, b in zip(pts, pts[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(pts)]
     last = durations[pts[-1]] or (sorted(steps)[len(steps) // 2] if steps else 1)
-    rows = {bisect.bisect_left(pts, key): dts for key, dts in keys}
+    rows = {bisect.bisect_left(pts, key): at for at, (key, _) in enumerate(keys)}
     rows.pop(len(pts), None)
     return {
         "pts": pts,
         "keys": list(rows),
-        "key_dts": list(rows.values()),
+        "key_pts": [keys[i][0] for i in rows.values()],
+        "seeks": [_seek_target(keys, i, shifted) for i in rows.values()],
         "end": pts[-1] + last,
         "counted": False,
     }
+
+
+def _seek_target(keys: list[tuple[int, int]], at: int, shifted: bool) -> int:
+    """Where to seek for a keyframe: its decode time, by which demuxers index.
+
+    The index of mov and mp4 is shifted against the times of its packets. There the presentation
+    time is surely late enough, and must only not be late enough for the next keyframe.
+    """
+    if not shifted:
+        return keys[at][1]
+    return keys[at][0] if at + 1 == len(keys) else min(keys[at][0], keys[at + 1][1] - 1)
 
 
 def count_frames(file: Open) -> dict[str, Any]:
@@ -277,7 +301,14 @@ def count_frames(file: Open) -> dict[str, Any]:
         pts.append(said if said is not None and (not pts or said > pts[-1]) else after)
     if not pts:
         raise Refused("no_times")
-    return {"pts": pts, "keys": [0], "key_dts": [0], "end": pts[-1] + step, "counted": True}
+    return {
+        "pts": pts,
+        "keys": [0],
+        "key_pts": pts[:1],
+        "seeks": [0],
+        "end": pts[-1] + step,
+        "counted": True,
+    }
 
 
 def rest(file: Open) -> None:
@@ -297,9 +328,9 @@ class Want:
     key: int
     """Pts of that keyframe."""
     seek: int
-    """Its dts."""
+    """Where to seek for it."""
     earlier: int
-    """Dts of the keyframe before it, for files whose keyframes are not clean starts."""
+    """Where to seek for the one before it, for files whose keyframes are not clean starts."""
 
 
 def exact(file: Open, wants: Sequence[Want], near: int) -> Iterator[tuple[int, VideoFrame]]:
@@ -317,11 +348,19 @@ def exact(file: Open, wants: Sequence[Want], near: int) -> Iterator[tuple[int, V
             _start(file, want.seek, want.key)
         frame = _forward(file, want)
         if frame is None:
-            # Not from that keyframe: once more from the one before, leaving nothing out.
-            _start(file, want.earlier, want.key, careful=True)
-            frame = _forward(file, want)
+            frame = _carefully(file, want)
         if frame is not None:
             yield want.row, frame
+
+
+def _carefully(file: Open, want: Want) -> VideoFrame | None:
+    """Not from that keyframe: from the one before, then from the start, leaving nothing out."""
+    for seek in (want.earlier, min(want.earlier, file.stream.start_time or 0)):
+        _start(file, seek, want.key, careful=True)
+        frame = _forward(file, want)
+        if frame is not None:
+            return frame
+    return None
 
 
 def _can_go_on(file: Open, want: Want, near: int) -> bool:
@@ -365,14 +404,20 @@ def counted(file: Open, rows: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]
             return
 
 
-def keyframes(file: Open, seeks: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
-    """One keyframe for each place: its packet alone is decoded, and the decoder drained."""
+def keyframes(file: Open, places: Sequence[tuple[int, int | None]]) -> Iterator[Any]:
+    """One keyframe for each place: its packet alone is decoded, and the decoder drained.
+
+    Args:
+        file: The file.
+        places: Where to seek, and the keyframe's own time where it is known.
+    """
     context = file.stream.codec_context
-    for i, seek in enumerate(seeks):
+    for i, (seek, pts) in enumerate(places):
         rest(file)
         file.container.seek(seek, stream=file.stream, backward=True)
         for packet in _packets(file):
-            if packet.size and packet.is_keyframe and not packet.is_discard:
+            late = pts is None or (packet.pts is not None and packet.pts >= pts)
+            if packet.size and packet.is_keyframe and not packet.is_discard and late:
                 break
         else:
             continue
@@ -387,12 +432,22 @@ def keyframes(file: Open, seeks: Sequence[int]) -> Iterator[tuple[int, VideoFram
             yield i, got[0]
 
 
-def pixels(frame: VideoFrame, size: tuple[int, int], turn: int) -> NDArray[np.uint8]:
-    """uint8 (H, W, 3), RGB, upright, at `size` (width, height)."""
+def pixels(
+    frame: VideoFrame, size: tuple[int, int], turn: int, cut: Sequence[int] | None = None
+) -> NDArray[np.uint8]:
+    """uint8 (H, W, 3), RGB, upright.
+
+    Args:
+        frame: As decoded.
+        size: Width and height to which the whole frame is scaled.
+        turn: Quarter turns, counter-clockwise.
+        cut: x0, y0, x1, y1 of the part of it that is wanted.
+    """
     width, height = size if turn % 2 == 0 else (size[1], size[0])
     rgb = frame.reformat(width, height, "rgb24", interpolation="BICUBIC", threads=1)
-    flat = rgb.to_ndarray()
-    return np.ascontiguousarray(np.rot90(flat, turn) if turn else flat)
+    upright = np.rot90(rgb.to_ndarray(), turn) if turn else rgb.to_ndarray()
+    x0, y0, x1, y1 = cut or (0, 0, *size)
+    return np.ascontiguousarray(upright[y0:y1, x0:x1])
 
 
 def cues(path: str) -> list[tuple[float, float, str]]:
@@ -405,7 +460,7 @@ def cues(path: str) -> list[tuple[float, float, str]]:
     out: list[tuple[float, float, str]] = []
     try:
         for stream in file.container.streams.subtitles:
-            stream.discard = "default"
+            _read(stream, True)
             for packet in _demux_one(file.container, stream):
                 if packet.pts is not None and packet.size:
                     start = float(packet.pts * stream.time_base)
@@ -436,4 +491,3 @@ def _words(packet: Any) -> Iterator[str]:
             said = getattr(rect, "dialogue", None) or getattr(rect, "text", None)
             if said:
                 yield said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vtool.geometry import Size
 
 _MAGIC = b"vtool-video-table 1\n"
+_ARRAYS = ("pts", "keys", "key_pts", "seeks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Head:
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Head:
         """From the worker's words."""
-        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in body.items()}
+        lists: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in body.items()}
         return cls(**lists)
 
     @property
@@ -73,22 +74,25 @@ class Table:
     Args:
         pts: int64 (N,), rising, stream units.
         keys: int64 (K,), rows from which decoding can begin.
-        key_dts: int64 (K,), where to seek for them.
+        key_pts: int64 (K,), times of their keyframes: earlier than the row's own where an edit
+            list shows only what comes after the keyframe.
+        seeks: int64 (K,), where to seek for them.
         end: When the last frame ends.
         counted: Packets carry no times: frames can only be counted from the start.
     """
 
     pts: NDArray[np.int64]
     keys: NDArray[np.int64]
-    key_dts: NDArray[np.int64]
+    key_pts: NDArray[np.int64]
+    seeks: NDArray[np.int64]
     end: int
     counted: bool
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Table:
         """From the worker's words."""
-        arrays = (np.asarray(body[k], dtype=np.int64) for k in ("pts", "keys", "key_dts"))
-        return cls(*arrays, int(body["end"]), bool(body["counted"]))
+        arrays = {k: np.asarray(body[k], dtype=np.int64) for k in _ARRAYS}
+        return cls(**arrays, end=int(body["end"]), counted=bool(body["counted"]))
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -119,7 +123,7 @@ def keep(digest: str, head: Head, table: Table) -> None:
     words = {"head": asdict(head), "end": table.end, "counted": table.counted}
     counts = {"rows": len(table.pts), "keys": len(table.keys)}
     text = json.dumps({**words, **counts}).encode()
-    arrays = b"".join(a.astype("<i8").tobytes() for a in (table.pts, table.keys, table.key_dts))
+    arrays = b"".join(a.astype("<i8").tobytes() for a in (getattr(table, k) for k in _ARRAYS))
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,14 +137,15 @@ def kept(digest: str) -> tuple[Head, Table] | None:
     """What was kept for a file of this content; None where nothing is, or it is damaged."""
     try:
         data = _file(digest).read_bytes()
-        magic, text, arrays = data[: len(_MAGIC)], *data[len(_MAGIC) :].split(b"\n", 1)
+        magic, text, rest = data[: len(_MAGIC)], *data[len(_MAGIC) :].split(b"\n", 1)
         body = json.loads(text)
         rows, keys = int(body["rows"]), int(body["keys"])
-        if magic != _MAGIC or len(arrays) != 8 * (rows + 2 * keys) or rows < 1 or keys < 1:
+        if magic != _MAGIC or len(rest) != 8 * (rows + 3 * keys) or rows < 1 or keys < 1:
             return None
-        values = np.frombuffer(arrays, "<i8").astype(np.int64)
-        parts = values[:rows], values[rows : rows + keys], values[rows + keys :]
-        return Head.of(body["head"]), Table(*parts, int(body["end"]), bool(body["counted"]))
+        values = np.frombuffer(rest, "<i8").astype(np.int64)
+        parts = np.split(values, [rows, rows + keys, rows + 2 * keys])
+        arrays = dict(zip(_ARRAYS, parts, strict=True))
+        return Head.of(body["head"]), Table.of({**body, **arrays})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

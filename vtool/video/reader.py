@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 from vtool.errors import require
 from vtool.geometry import Size
 from vtool.registry import Registry
-from vtool.video.cache import Pixels
+from vtool.video.cache import Cut, Pixels
 from vtool.video.errors import VideoError
 from vtool.video.index import Table
 from vtool.video.pool import shared_pool
@@ -31,10 +31,12 @@ class Shot:
     seconds: float
     """Deadline; after it the worker is killed."""
     threads: int = 1
+    cut: Cut | None = None
+    """The part of each frame that is wanted, in pixels of that size; all of it if left out."""
 
     def request(self, op: str, **more: object) -> dict[str, Any]:
         """As the worker reads it."""
-        shape = {"size": list(self.size), "turn": self.turn}
+        shape = {"size": list(self.size), "turn": self.turn, "cut": self.cut}
         return {"op": op, "path": self.path, "threads": self.threads, **shape, **more}
 
 
@@ -71,18 +73,19 @@ class WorkerReader:
 
 
 def wants(table: Table, rows: Sequence[int]) -> list[list[int]]:
-    """For each row: row, pts, and pts and dts of its keyframe and dts of the one before."""
+    """For each row: row, pts, pts of its keyframe, where to seek for that and the one before."""
     at = np.asarray(rows, dtype=np.int64)
     key = np.maximum(np.searchsorted(table.keys, at, side="right") - 1, 0)
     earlier = np.maximum(key - 1, 0)
     columns = (
         at,
         table.pts[at],
-        table.pts[table.keys[key]],
-        table.key_dts[key],
-        table.key_dts[earlier],
+        table.key_pts[key],
+        table.seeks[key],
+        table.seeks[earlier],
     )
-    return np.stack(columns, axis=1).tolist()
+    rows_of: list[list[int]] = np.stack(columns, axis=1).tolist()
+    return rows_of
 
 
 class DecordReader:
@@ -94,7 +97,7 @@ class DecordReader:
         file = decord.VideoReader(shot.path, num_threads=shot.threads)
         check_count("decord", len(file), len(table))
         for row in rows:
-            yield row, fitted(file[int(row)].asnumpy(), shot.size)
+            yield row, fitted(file[int(row)].asnumpy(), shot)
 
 
 class TorchcodecReader:
@@ -108,7 +111,7 @@ class TorchcodecReader:
         )
         check_count("torchcodec", len(file), len(table))
         for row in rows:
-            yield row, fitted(file[int(row)].numpy(), shot.size)
+            yield row, fitted(file[int(row)].numpy(), shot)
 
 
 def check_count(reader: str, theirs: int, ours: int) -> None:
@@ -124,12 +127,14 @@ def check_count(reader: str, theirs: int, ours: int) -> None:
         )
 
 
-def fitted(pixels: Pixels, size: Size) -> Pixels:
-    """Resampled to a size, if it has another."""
-    if (pixels.shape[1], pixels.shape[0]) != tuple(size):
-        resized = PILImage.fromarray(pixels).resize(size, PILImage.Resampling.BICUBIC)
+def fitted(pixels: Pixels, shot: Shot) -> Pixels:
+    """At the size and cut that are wanted, if it is not so already."""
+    if (pixels.shape[1], pixels.shape[0]) != tuple(shot.size):
+        resized = PILImage.fromarray(pixels).resize(shot.size, PILImage.Resampling.BICUBIC)
         pixels = np.asarray(resized)
-    return np.ascontiguousarray(pixels)
+    x0, y0, x1, y1 = shot.cut or (0, 0, *shot.size)
+    whole: Pixels = np.ascontiguousarray(pixels[y0:y1, x0:x1])
+    return whole
 
 
 readers: Registry[Reader] = Registry("video reader", "vtool.readers")

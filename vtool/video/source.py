@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from vtool.geometry import Size, Span
 from vtool.media import Clip, Image
 from vtool.video import index
-from vtool.video.cache import FRAMES, FrameKey, Pixels
+from vtool.video.cache import FRAMES, Cut, FrameKey, Pixels
 from vtool.video.errors import VideoError
 from vtool.video.index import Head, Table
 from vtool.video.pool import shared_pool
@@ -106,8 +106,14 @@ class Video:
         digest = _digest(place, stamp)
         known = index.kept(digest)
         head = known[0] if known else _read_head(place, seconds, threads)
-        memory = _Memory(whole=known[1] if known else None)
-        return cls(place, digest, head, stamp, reader, seconds, threads, memory)
+        return cls(place, digest, head, stamp, reader, seconds, threads)
+
+    @classmethod
+    def restore(cls, path: Path, head: Head) -> Video:
+        """A video of a trace: its file, and what was known of it. Nothing is decoded."""
+        place = Path(os.path.abspath(path))
+        stamp = _stamp(place)
+        return cls(place, _digest(place, stamp), head, stamp)
 
     @property
     def size(self) -> Size:
@@ -132,6 +138,20 @@ class Video:
             raise VideoError("the video is too long for a table of all its frames: name a stretch")
         return self._all_seconds(self.table().pts)
 
+    @property
+    def frames(self) -> int:
+        """How many frames there are; of very long files, as the container says."""
+        if self._memory.whole is None and is_long(self.head):
+            return self.head.frames
+        return len(self.table())
+
+    def frames_in(self, span: Span) -> int:
+        """How many frames a stretch has; of very long files an estimate, and nothing is read."""
+        if is_long(self.head):
+            share = (span.end_s - span.start_s) / max(self.head.duration_s, 1e-9)
+            return round(self.head.frames * min(1.0, share))
+        return len(self.frame_times(span))
+
     def describe(self) -> str:
         """Length, size and what was done to its frames, in a few words."""
         width, height = self.size
@@ -145,6 +165,8 @@ class Video:
         """
         memory = self._memory
         with memory.lock:
+            if memory.whole is None and (known := index.kept(self.digest)):
+                memory.whole = known[1]
             if memory.whole is not None:
                 return memory.whole
             if is_long(self.head) and span is not None:
@@ -154,13 +176,19 @@ class Video:
             return memory.whole
 
     def clip(
-        self, times_s: Sequence[float], *, size: Size | None = None, mode: Mode = Mode.EXACT
+        self,
+        times_s: Sequence[float],
+        *,
+        size: Size | None = None,
+        cut: Cut | None = None,
+        mode: Mode = Mode.EXACT,
     ) -> Clip:
         """Frames at some times, each once, with the times at which they truly appear.
 
         Args:
             times_s: Seconds from the first frame; those outside count as the nearest inside.
             size: Width and height of the frames; those of the video where left out.
+            cut: The part of each frame that is wanted: x0, y0, x1, y1 in pixels of `size`.
             mode: Which frame stands for a time.
 
         Raises:
@@ -169,7 +197,7 @@ class Video:
         if not times_s:
             raise VideoError("a clip needs at least one time")
         self.check_unchanged()
-        shot = Shot(str(self.path), size or self.size, self.head.turn, self.seconds, self.threads)
+        shot = self._shot(size, cut)
         wanted = [min(max(0.0, float(t)), self.duration_s) for t in times_s]
         got = self._snapped(shot, wanted) if mode is Mode.KEYFRAME else self._exact(shot, wanted)
         frames = sorted(got.items())
@@ -217,39 +245,46 @@ class Video:
     def _snapped(self, shot: Shot, times: list[float]) -> dict[int, Pixels]:
         keys, seeks = self._keys()
         chosen = np.unique(nearest_keys(keys, self._units(times)))
-        if self._memory.whole is not None and (self.reader != "pyav" or self._counted):
+        if not is_long(self.head) and (self.reader != "pyav" or self._odd):
             return self._exact(shot, self._all_seconds(keys[chosen]).tolist())
-        if self._memory.whole is not None:
-            known = {int(keys[k]): int(seeks[k]) for k in chosen}
-        else:
-            known = {self._memory.key_pts.get(int(seeks[k]), -1 - int(k)): int(seeks[k]) for k in chosen}
+        held = self._memory.key_pts
+        whole = self._memory.whole is not None
+        places: dict[int, tuple[int, int | None]] = {}
+        for k in chosen:
+            seek, pts = int(seeks[k]), int(keys[k])
+            # Unknown times get a name that no frame has until the keyframe has been seen.
+            places[pts if whole else held.get(seek, -1 - seek)] = (seek, pts if whole else None)
         return self._through_cache(
-            shot, list(known), lambda missing: self._snap(shot, [known[p] for p in missing])
+            shot, list(places), lambda missing: self._snap(shot, [places[p] for p in missing])
         )
 
-    def _snap(self, shot: Shot, seeks: list[int]) -> Iterator[tuple[int, Pixels]]:
-        answers = shared_pool().ask(shot.request("keyframes", seeks=seeks), shot.seconds)
+    def _snap(
+        self, shot: Shot, places: list[tuple[int, int | None]]
+    ) -> Iterator[tuple[int, Pixels]]:
+        answers = shared_pool().ask(shot.request("keyframes", places=places), shot.seconds)
         for body, blob in answers:
             if "row" in body:
-                self._memory.key_pts[seeks[body["row"]]] = body["pts"]
+                self._memory.key_pts[places[body["row"]][0]] = body["pts"]
                 yield body["pts"], blob.reshape(body["shape"])
 
     def _through_cache(self, shot: Shot, pts: list[int], read: _Fetch) -> dict[int, Pixels]:
         """Frames from the cache; the others are read once, however many ask at the same time."""
         with _reading(self.digest):
-            keys = {p: _key(self, p, shot.size) for p in pts}
+            keys = {p: _key(self, p, shot) for p in pts}
             found = FRAMES.get(list(keys.values()))
             have = {p: found[k] for p, k in keys.items() if k in found}
             missing = [p for p in pts if p not in have]
             if missing:
                 fresh = dict(read(missing))
-                FRAMES.put({_key(self, p, shot.size): pixels for p, pixels in fresh.items()})
+                FRAMES.put({_key(self, p, shot): pixels for p, pixels in fresh.items()})
                 have |= fresh
         return have
 
     @property
-    def _counted(self) -> bool:
-        return self._memory.whole is not None and self._memory.whole.counted
+    def _odd(self) -> bool:
+        """Whether no keyframe of the file can be sought and shown."""
+        table = self.table()
+        return table.counted or not (table.key_pts == table.pts[table.keys]).any()
 
     def _keys(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Presentation time (nearly, for very long files) and place of each keyframe."""
@@ -257,7 +292,10 @@ class Video:
             seeks = np.asarray(self.head.entry_keys, dtype=np.int64)
             return seeks - seeks[0] + self.head.first_pts, seeks
         table = self.table()
-        return table.pts[table.keys], table.key_dts
+        shown = table.key_pts == table.pts[table.keys]
+        if not shown.any():
+            return table.pts[:1], table.seeks[:1]
+        return table.key_pts[shown], table.seeks[shown]
 
     def _part(self, span: Span) -> Table:
         held = self._memory.part
@@ -273,9 +311,12 @@ class Video:
 
     def _scan(self, low: int | None, high: int | None) -> Table:
         self.check_unchanged()
-        shot = Shot(str(self.path), self.size, self.head.turn, self.seconds, self.threads)
-        answers = shared_pool().ask(shot.request("scan", low=low, high=high), self.seconds)
-        return Table.of(answers[0][0])
+        request = self._shot().request("scan", low=low, high=high)
+        return Table.of(shared_pool().ask(request, self.seconds)[0][0])
+
+    def _shot(self, size: Size | None = None, cut: Cut | None = None) -> Shot:
+        path, turn = str(self.path), self.head.turn
+        return Shot(path, size or self.size, turn, self.seconds, self.threads, cut)
 
     def _units(self, times_s: Sequence[float]) -> NDArray[np.float64]:
         num, den = self.head.time_base
@@ -312,8 +353,8 @@ def _reading(digest: str) -> threading.Lock:
     return _locks[int(digest[:8], 16) % len(_locks)]
 
 
-def _key(video: Video, pts: int, size: Size) -> FrameKey:
-    return (video.digest, video.reader, pts, size[0], size[1])
+def _key(video: Video, pts: int, shot: Shot) -> FrameKey:
+    return (video.digest, video.reader, pts, *shot.size, shot.cut)
 
 
 def _read_head(path: Path, seconds: float, threads: int) -> Head:

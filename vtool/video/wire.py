@@ -73,7 +73,7 @@ def receive(fd: int, until: float | None) -> tuple[dict[str, Any], NDArray[np.ui
 
 def _read(fd: int, count: int, until: float | None) -> NDArray[np.uint8]:
     data = np.empty(count, np.uint8)
-    view = memoryview(data)
+    view = data.data
     while view:
         if until is not None:
             left = until - time.monotonic()

@@ -93,8 +93,8 @@ def _do(files: Files, ask: dict[str, Any]) -> Iterator[tuple[dict[str, Any], mem
         file = files.get(path, threads)
         before = file.decoded
         for row, frame in _frames(file, ask):
-            rgb = decode.pixels(frame, tuple(ask["size"]), ask["turn"])
-            yield {"row": row, "pts": frame.pts, "shape": rgb.shape}, memoryview(rgb).cast("B")
+            rgb = decode.pixels(frame, tuple(ask["size"]), ask["turn"], ask["cut"])
+            yield {"row": row, "pts": frame.pts, "shape": rgb.shape}, rgb.data.cast("B")
         yield {"decoded": file.decoded - before}, nothing
 
 
@@ -105,7 +105,7 @@ def _frames(file: Any, ask: dict[str, Any]) -> Iterator[tuple[int, Any]]:
         return decode.exact(file, [decode.Want(*w) for w in ask["wants"]], ask["near"])
     if ask["op"] == "counted":
         return decode.counted(file, ask["rows"])
-    return decode.keyframes(file, ask["seeks"])
+    return decode.keyframes(file, ask["places"])
 
 
 def _bound() -> None:
