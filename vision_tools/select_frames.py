@@ -5,7 +5,7 @@ from __future__ import annotations
 from vtool.errors import FaultCode, ModelFault
 from vtool.needs import Package
 from vtool.tool import Observation, Way, tool
-from vtool.video.budget import SLACK_S, Look, check_count, length, read_clip, seconds, told
+from vtool.video.budget import LOOK, SLACK_S, Look, check_count, length, read_clip, seconds, told
 from vtool.video.source import Video
 
 
