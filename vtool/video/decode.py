@@ -60,9 +60,9 @@ def open_video(path: str, threads: int) -> Open:
     Raises:
         Refused: Another container or codec, no video stream, too large.
     """
-    guards = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+    options = only_files()
     try:
-        container = av.open("file:" + path, container_options=guards, metadata_errors="replace")
+        container = av.open("file:" + path, container_options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError, OSError) as err:
         raise Refused("format") from err
     # Cover art of a song is a picture, not a video.
@@ -81,6 +81,11 @@ def open_video(path: str, threads: int) -> Open:
     stream.thread_type = "AUTO"
     context.thread_count = threads
     return Open(container, stream)
+
+
+def only_files() -> dict[str, str]:
+    """Options under which no file makes libav open another one, or an address."""
+    return {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
 
 
 def _read(stream: Any, wanted: bool) -> None:
@@ -107,7 +112,7 @@ def head(path: str, threads: int) -> dict[str, Any]:
         base = stream.time_base
         keys = [(e.timestamp, e.is_keyframe) for e in stream.index_entries]
         sar = frame_sar(frame, stream)
-        turn = round(frame.rotation / 90) % 4
+        turn = quarter_turns(frame)
         return {
             "time_base": [base.numerator, base.denominator],
             "size": list(display_size(frame.width, frame.height, sar, turn)),
@@ -154,6 +159,11 @@ def _duration(file: Open) -> float:
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
     return float((file.container.duration or 0) / av.time_base)
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """How often a frame must be turned counter-clockwise to stand upright."""
+    return round(frame.rotation / 90) % 4
 
 
 def frame_sar(frame: VideoFrame, stream: Any) -> tuple[int, int]:
