@@ -101,8 +101,8 @@ def variable(count, seed=0, base=Fraction(1, 12800), gap_at=None, gap_s=4.0):
     return [0, *np.cumsum(steps)[:-1].tolist()]
 
 
-def repeat(path, out, times):
-    """The same stream written `times` times after one another, packets untouched."""
+def repeat(path, out, times, length):
+    """The same stream written `times` times, `length` units apart, packets untouched."""
     with av.open(str(path)) as source, av.open(str(out), "w") as target:
         template = source.streams.video[0]
         stream = target.add_stream_from_template(template)
@@ -111,7 +111,6 @@ def repeat(path, out, times):
             for p in source.demux(template)
             if p.size
         ]
-        length = max(p[1] + p[3] for p in packets) - min(p[1] for p in packets)
         for i in range(times):
             for data, pts, dts, duration, key in packets:
                 packet = av.Packet(data)

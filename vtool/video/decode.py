@@ -281,10 +281,11 @@ def _table(
 
 
 def _seek_target(keys: list[tuple[int, int]], at: int, shifted: bool) -> int:
-    """Where to seek for a keyframe: its decode time, by which demuxers index.
+    """Where to seek for a keyframe.
 
-    The index of mov and mp4 is shifted against the times of its packets. There the presentation
-    time is surely late enough, and must only not be late enough for the next keyframe.
+    Demuxers index decode times. That of mov and mp4 takes what is sought for a presentation time
+    and shifts it back by the largest delay of the file: the keyframe's own is surely late enough,
+    and must only not be late enough for the next one.
     """
     if not shifted:
         return keys[at][1]
@@ -403,9 +404,7 @@ def _forward(file: Open, want: Want) -> VideoFrame | None:
 
 
 def counted(file: Open, rows: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
-    """The frames of these rows of a file whose packets carry no times: from the start, counting."""
-    rest(file)
-    file.container.seek(0, backward=True)
+    """The frames of these rows of a file just opened whose packets carry no times: counted."""
     wanted = set(rows)
     for row, frame in enumerate(frames_of(file, file.container.demux(file.stream), ())):
         if row in wanted:

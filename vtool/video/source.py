@@ -289,23 +289,31 @@ class Video:
     def _keys(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Presentation time (nearly, for very long files) and place of each keyframe."""
         if self._memory.whole is None and is_long(self.head):
-            seeks = np.asarray(self.head.entry_keys, dtype=np.int64)
-            return seeks - seeks[0] + self.head.first_pts, seeks
+            keys = self._entry_keys()
+            return keys, keys
         table = self.table()
         shown = table.key_pts == table.pts[table.keys]
         if not shown.any():
             return table.pts[:1], table.seeks[:1]
         return table.key_pts[shown], table.seeks[shown]
 
+    def _entry_keys(self) -> NDArray[np.int64]:
+        """The container's list of keyframes: decode times, shifted to start as presentation does.
+
+        Demuxers take what is sought for presentation times and shift it back.
+        """
+        entries = np.asarray(self.head.entry_keys, dtype=np.int64)
+        return entries - entries[0] + self.head.first_pts
+
     def _part(self, span: Span) -> Table:
         held = self._memory.part
         if held and held[0].start_s <= span.start_s and span.end_s <= held[0].end_s:
             return held[1]
         low, high = (int(u) for u in self._units([span.start_s, span.end_s]))
-        seeks = np.asarray(self.head.entry_keys, dtype=np.int64)
-        # Decode times run ahead of presentation: one keyframe earlier is surely early enough.
-        at = max(0, int(np.searchsorted(seeks, low, side="right")) - 2)
-        table = self._scan(int(seeks[at]), high)
+        keys = self._entry_keys()
+        # These are nearly presentation times: one keyframe earlier is surely early enough.
+        at = max(0, int(np.searchsorted(keys, low, side="right")) - 2)
+        table = self._scan(int(keys[at]), high)
         self._memory.part = (span, table)
         return table
 

@@ -88,8 +88,13 @@ def _do(files: Files, ask: dict[str, Any]) -> Iterator[tuple[dict[str, Any], mem
     elif ask["op"] == "cues":
         yield {"cues": decode.cues(path)}, nothing
     elif ask["op"] == "scan":
+        if ask["low"] is None:
+            # From the very start, which no seek is sure to find.
+            files.drop(path)
         yield decode.scan(files.get(path, threads), ask["low"], ask["high"]), nothing
     else:
+        if ask["op"] == "counted":
+            files.drop(path)
         file = files.get(path, threads)
         before = file.decoded
         for row, frame in _frames(file, ask):
