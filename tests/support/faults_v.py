@@ -47,12 +47,12 @@ class Here:
         self.files = worker.Files()
 
     def ask(self, request, seconds):
-        from vtool.video import decode
+        from vtool.video import libav
 
         self.asked.append(request)
         try:
             answers = list(worker._do(self.files, request))
-        except decode.Refused as err:
+        except libav.Refused as err:
             raise VideoError(REASONS[str(err)]) from err
         return [(b, np.frombuffer(bytes(blob), np.uint8)) for b, blob in answers]
 

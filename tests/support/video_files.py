@@ -156,3 +156,56 @@ def copy(path, out):
     """A copy."""
     shutil.copyfile(path, out)
     return Path(out)
+
+
+BASE = Fraction(1, 12800)
+VARIABLE = variable(150, seed=1, gap_at=60)
+NAMES = [
+    "constant.mp4",
+    "b_frames.mp4",
+    "variable.mp4",
+    "odd_start.mkv",
+    "cinema.mp4",
+    "stream.ts",
+    "old.avi",
+    "one_group.mp4",
+    "all_intra.mp4",
+    "free.webm",
+]
+MILLISECONDS = {"odd_start.mkv", "free.webm"}
+"""Matroska rounds times to milliseconds when it is written."""
+
+
+def samples(folder):
+    """One file of each sort: its path, the presentation times of its frames, and their unit."""
+    files = {}
+
+    def add(name, pts, base=BASE, **options):
+        files[name] = (write(folder / name, pts, base=base, **options), pts, base)
+
+    add("constant.mp4", constant(150))
+    add("b_frames.mp4", constant(150), b_frames=3, gop=50)
+    add("variable.mp4", VARIABLE, b_frames=2)
+    add("odd_start.mkv", constant(90, start=7777), b_frames=2)
+    add(
+        "cinema.mp4",
+        constant(90, Fraction(24000, 1001), Fraction(1, 24000)),
+        b_frames=2,
+        base=Fraction(1, 24000),
+    )
+    add("stream.ts", constant(90), b_frames=2)
+    add("old.avi", list(range(90)), codec="mpeg4", b_frames=2, base=Fraction(1, 25))
+    add("one_group.mp4", constant(150), gop=1000)
+    add("all_intra.mp4", constant(60), gop=1)
+    vp9 = {"cpu-used": "8", "deadline": "realtime"}
+    add("free.webm", constant(60), codec="libvpx-vp9", options=vp9)
+    return files
+
+
+def true_times(made, name):
+    _, pts, base = made[name]
+    times = [float((p - pts[0]) * base) for p in pts]
+    if name in MILLISECONDS:
+        units = [round(float(p * base) * 1000) for p in pts]
+        times = [(u - units[0]) / 1000 for u in units]
+    return times

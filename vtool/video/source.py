@@ -303,7 +303,8 @@ class Video:
         Demuxers take what is sought for presentation times and shift it back.
         """
         entries = np.asarray(self.head.entry_keys, dtype=np.int64)
-        return entries - entries[0] + self.head.first_pts
+        shifted: NDArray[np.int64] = entries - entries[0] + self.head.first_pts
+        return shifted
 
     def _part(self, span: Span) -> Table:
         held = self._memory.part

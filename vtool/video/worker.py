@@ -32,13 +32,13 @@ class Files:
 
     def get(self, path: str, threads: int) -> Any:
         """The file, opened now or before."""
-        from vtool.video import decode
+        from vtool.video import libav
 
         key = (path, threads)
         if key not in self._open:
             while len(self._open) >= KEPT:
                 self._open.popitem(last=False)[1].container.close()
-            self._open[key] = decode.open_video(path, threads)
+            self._open[key] = libav.open_video(path, threads)
         self._open.move_to_end(key)
         return self._open[key]
 
@@ -62,13 +62,13 @@ def serve(source: int, sink: int) -> None:
 
 
 def _answer(files: Files, ask: dict[str, Any], sink: int) -> None:
-    from vtool.video import decode
+    from vtool.video import libav
 
     try:
         for body, blob in _do(files, ask):
             wire.send(sink, body, None, blob)
         wire.send(sink, {"done": True})
-    except decode.Refused as err:
+    except libav.Refused as err:
         wire.send(sink, {"refused": str(err)})
     except MemoryError:
         files.drop(ask["path"])
@@ -80,18 +80,18 @@ def _answer(files: Files, ask: dict[str, Any], sink: int) -> None:
 
 
 def _do(files: Files, ask: dict[str, Any]) -> Iterator[tuple[dict[str, Any], memoryview]]:
-    from vtool.video import decode
+    from vtool.video import decode, scan
 
     path, threads, nothing = ask["path"], ask["threads"], memoryview(b"")
     if ask["op"] == "head":
-        yield decode.head(path, threads), nothing
+        yield scan.head(path, threads), nothing
     elif ask["op"] == "cues":
-        yield {"cues": decode.cues(path)}, nothing
+        yield {"cues": scan.cues(path)}, nothing
     elif ask["op"] == "scan":
         if ask["low"] is None:
             # From the very start, which no seek is sure to find.
             files.drop(path)
-        yield decode.scan(files.get(path, threads), ask["low"], ask["high"]), nothing
+        yield scan.scan(files.get(path, threads), ask["low"], ask["high"]), nothing
     else:
         if ask["op"] == "counted":
             files.drop(path)
@@ -131,7 +131,7 @@ def main() -> None:
         os.dup2(quiet, fd)
     import av
 
-    from vtool.video import decode  # noqa: F401 - before the bounds: they forbid writing bytecode
+    from vtool.video import decode, libav, scan  # noqa: F401 - before the bounds: they forbid writing bytecode
 
     av.logging.set_level(None)
     _bound()
