@@ -5,6 +5,7 @@ Tables are kept in a cache folder under the digest of the file's content, never 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -117,6 +118,25 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "vtool" / "video"
 
 
+def known_digest(path: Path, stamp: tuple[int, int, int]) -> str | None:
+    """Digest of a file that was read before and has size, time of change and inode as then."""
+    try:
+        text = _note(path, stamp).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return None
+    return text if len(text) == 64 and text.isalnum() else None
+
+
+def keep_digest(path: Path, stamp: tuple[int, int, int], digest: str) -> None:
+    """Remember the digest of a file; where that is not possible, nothing is kept."""
+    _write(_note(path, stamp), digest.encode())
+
+
+def _note(path: Path, stamp: tuple[int, int, int]) -> Path:
+    name = hashlib.sha256(f"{path}|{stamp}".encode("utf-8", "surrogateescape")).hexdigest()
+    return cache_folder() / f"{name}.digest"
+
+
 def keep(digest: str, head: Head, table: Table) -> None:
     """Write head and table; where that is not possible, nothing is kept."""
     path = _file(digest)
@@ -124,10 +144,14 @@ def keep(digest: str, head: Head, table: Table) -> None:
     counts = {"rows": len(table.pts), "keys": len(table.keys)}
     text = json.dumps({**words, **counts}).encode()
     arrays = b"".join(a.astype("<i8").tobytes() for a in (getattr(table, k) for k in _ARRAYS))
+    _write(path, _MAGIC + text + b"\n" + arrays)
+
+
+def _write(path: Path, data: bytes) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(_MAGIC + text + b"\n" + arrays)
+        temporary.write_bytes(data)
         temporary.replace(path)
     except OSError:
         return

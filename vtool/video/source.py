@@ -103,7 +103,10 @@ class Video:
         readers.get(reader)
         place = Path(os.path.abspath(path))
         stamp = _stamp(place)
-        digest = _digest(place, stamp)
+        digest = index.known_digest(place, stamp)
+        if digest is None:
+            digest = _digest(place, stamp)
+            index.keep_digest(place, stamp, digest)
         known = index.kept(digest)
         head = known[0] if known else _read_head(place, seconds, threads)
         return cls(place, digest, head, stamp, reader, seconds, threads)
