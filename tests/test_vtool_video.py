@@ -145,6 +145,12 @@ def test_two_libraries_give_the_same_frames(made):
             assert np.abs(x.pixels.astype(int) - y.pixels.astype(int)).mean() < 3
 
 
+@pytest.mark.parametrize("name", ["stream.ts", "old.avi"])
+def test_other_libraries_are_not_asked_where_they_err(made, name):
+    with pytest.raises(VideoError, match="read it with pyav"):
+        Video.open(made[name][0], reader="decord").clip([1.0])
+
+
 def test_readers_by_name(made):
     assert {"pyav", "decord", "torchcodec"} <= set(readers.names())
     with pytest.raises(UnknownName, match="pyav"):

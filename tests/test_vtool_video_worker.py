@@ -1,8 +1,10 @@
 """What surrounds a video: its worker, its caches, its subtitles, its place in store and trace."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 
 import av
@@ -90,6 +92,31 @@ def test_deadline_ends_a_long_decoding_and_the_next_call_works(tmp_path):
     assert caught.value.code is FaultCode.TIMEOUT
     assert time.monotonic() - start < 2
     assert vf.numbers(video.clip([float(times[30])], size=(64, 48))) == [30]
+
+
+def test_a_hanging_file_does_not_hold_up_another(made, monkeypatch):
+    own = pool.Pool(most=2)
+    monkeypatch.setattr("vtool.video.source.shared_pool", lambda: own)
+    first = Video.open(made["constant.mp4"][0], seconds=3.0)
+    second = Video.open(made["b_frames.mp4"][0])
+    stopped = own.pids[0]
+    os.kill(stopped, signal.SIGSTOP)
+    caught = []
+
+    def hang():
+        with pytest.raises(VideoError) as error:
+            first.table()
+        caught.append(error.value.code)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    time.sleep(0.2)
+    assert len(second.table()) == 150
+    assert thread.is_alive()
+    thread.join()
+    assert caught == [FaultCode.TIMEOUT]
+    assert not psutil.pid_exists(stopped)
+    own.close()
 
 
 def test_a_worker_ends_with_its_parent(made):

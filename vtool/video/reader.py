@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from vtool.video.errors import VideoError
 from vtool.video.index import Table
 from vtool.video.pool import shared_pool
 
+SAME = ("mov", "matroska")
+"""Containers of which other libraries give the same frames; their tests hold them to it."""
 NEAR = 4
 """A keyframe this many frames ahead is decoded to, not sought."""
 
@@ -33,6 +36,8 @@ class Shot:
     threads: int = 1
     cut: Cut | None = None
     """The part of each frame that is wanted, in pixels of that size; all of it if left out."""
+    container: str = ""
+    """Its format, by libav's name."""
 
     def request(self, op: str, **more: object) -> dict[str, Any]:
         """As the worker reads it."""
@@ -94,10 +99,12 @@ class DecordReader:
     def read(self, shot: Shot, table: Table, rows: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
         """See `Reader`."""
         decord = require("decord", "video")
-        file = decord.VideoReader(shot.path, num_threads=shot.threads)
-        check_count("decord", len(file), len(table))
-        for row in rows:
-            yield row, fitted(file[int(row)].asnumpy(), shot)
+        check_container("decord", shot.container)
+        with foreign("decord"):
+            file = decord.VideoReader(shot.path, num_threads=shot.threads)
+            check_count("decord", len(file), len(table))
+            for row in rows:
+                yield row, fitted(file[int(row)].asnumpy(), shot)
 
 
 class TorchcodecReader:
@@ -106,12 +113,41 @@ class TorchcodecReader:
     def read(self, shot: Shot, table: Table, rows: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
         """See `Reader`."""
         decoders = require("torchcodec.decoders", "video")
-        file = decoders.VideoDecoder(
-            shot.path, dimension_order="NHWC", num_ffmpeg_threads=shot.threads
-        )
-        check_count("torchcodec", len(file), len(table))
-        for row in rows:
-            yield row, fitted(file[int(row)].numpy(), shot)
+        check_container("torchcodec", shot.container)
+        options = {"dimension_order": "NHWC", "num_ffmpeg_threads": shot.threads}
+        with foreign("torchcodec"):
+            file = decoders.VideoDecoder(shot.path, **options)
+            check_count("torchcodec", len(file), len(table))
+            for row in rows:
+                yield row, fitted(file[int(row)].numpy(), shot)
+
+
+@contextlib.contextmanager
+def foreign(reader: str) -> Iterator[None]:
+    """Whatever another library raises is said in our words.
+
+    Raises:
+        VideoError: It raised something.
+    """
+    try:
+        yield
+    except VideoError:
+        raise
+    except Exception as err:
+        raise VideoError(f"{reader} could not read the video: read it with pyav") from err
+
+
+def check_container(reader: str, container: str) -> None:
+    """Other libraries are asked only where they were seen to give the same frames.
+
+    Of MPEG transport streams and of AVI files with B-frames, decord 0.6.0 and torchcodec 0.13.0
+    gave wrong frames, or none.
+
+    Raises:
+        VideoError: Not so for this container.
+    """
+    if not container.startswith(SAME):
+        raise VideoError(f"{reader} is not asked for frames of {container}: read it with pyav")
 
 
 def check_count(reader: str, theirs: int, ours: int) -> None:

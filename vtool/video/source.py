@@ -328,7 +328,8 @@ class Video:
 
     def _shot(self, size: Size | None = None, cut: Cut | None = None) -> Shot:
         path, turn = str(self.path), self.head.turn
-        return Shot(path, size or self.size, turn, self.seconds, self.threads, cut)
+        bounds = (self.seconds, self.threads)
+        return Shot(path, size or self.size, turn, *bounds, cut, self.head.container)
 
     def _units(self, times_s: Sequence[float]) -> NDArray[np.float64]:
         num, den = self.head.time_base

@@ -42,10 +42,17 @@ def _write(fd: int, data: bytes | memoryview, until: float | None) -> None:
     view = memoryview(data).cast("B")
     while view:
         if until is not None:
-            left = until - time.monotonic()
-            if left <= 0 or not select.select([], [fd], [], left)[1]:
-                raise Silence
+            _wait(fd, select.POLLOUT, until)
         view = view[os.write(fd, view) :]
+
+
+def _wait(fd: int, event: int, until: float) -> None:
+    # Not `select`, which cannot name descriptors above 1023.
+    waiting = select.poll()
+    waiting.register(fd, event)
+    left = until - time.monotonic()
+    if left <= 0 or not waiting.poll(left * 1000):
+        raise Silence
 
 
 def receive(fd: int, until: float | None) -> tuple[dict[str, Any], NDArray[np.uint8]]:
@@ -76,9 +83,7 @@ def _read(fd: int, count: int, until: float | None) -> NDArray[np.uint8]:
     view = data.data
     while view:
         if until is not None:
-            left = until - time.monotonic()
-            if left <= 0 or not select.select([fd], [], [], left)[0]:
-                raise Silence
+            _wait(fd, select.POLLIN, until)
         got = os.readv(fd, [view])
         if got == 0:
             raise Hangup
