@@ -30,11 +30,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import _timing
+import _video_page
 import numpy as np
 import psutil
 from numpy.typing import NDArray
@@ -43,79 +43,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 import torchvision_shim
 import video_files as vf
+from _video_world import BASE, FPS, MINUTE, MINUTES, asked, make, make_hour, truth
 
 SIZE = (644, 364)
-MINUTE, MINUTES, FPS = 1800, 10, 30
-BASE = Fraction(1, 15360)
 PEERS = ("decord", "torchcodec", "qwen", "qwen_torchcodec")
 TARGETS = {"window_gop30": 2.0, "window_gop250": 1.3, "keys": 10.0, "group": 6.0, "memory": 4.0}
-
-
-def textured(number: int, width: int, height: int) -> NDArray[np.uint8]:
-    """A frame that says its number through texture that moves."""
-    rng = np.random.default_rng(7)
-    fine = rng.integers(-28, 28, (height, width, 3), dtype=np.int16)
-    coarse = np.repeat(np.repeat(fine[::8, ::8], 8, axis=0), 8, axis=1)[:height, :width]
-    moved = np.roll(coarse, (3 * number % height, 5 * number % width), axis=(0, 1))
-    moved += np.roll(fine, (number % height, 0), axis=(0, 1)) // 4
-    return np.clip(vf.picture(number, width, height) + moved, 0, 255).astype(np.uint8)
-
-
-def steps(variable: bool) -> list[int]:
-    """Presentation times of one minute, in `BASE`."""
-    even = vf.constant(MINUTE, FPS, BASE)
-    if not variable:
-        return even
-    rng = np.random.default_rng(3)
-    kept = [
-        512 * int(s) + int(j)
-        for s, j in zip(rng.choice([1, 1, 1, 2], MINUTE), rng.integers(0, 99, MINUTE), strict=True)
-    ]
-    kept[900] += round(4 / BASE)
-    return [0, *np.cumsum(kept)[:-1].tolist()]
-
-
-def make(folder: Path) -> None:
-    """Write the four files that are not there yet."""
-    for gop in (30, 250):
-        for rate in ("cfr", "vfr"):
-            path = folder / f"{rate}{gop}.mp4"
-            if path.exists():
-                continue
-            pts = steps(rate == "vfr")
-            options = {"preset": "veryfast", "crf": "26"}
-            minute = vf.write(
-                folder / "minute.mp4",
-                pts,
-                base=BASE,
-                size=(1280, 720),
-                gop=gop,
-                b_frames=2,
-                draw=textured,
-                options=options,
-            )
-            vf.repeat(minute, folder / "part.mp4", MINUTES, length(pts))
-            (folder / "part.mp4").rename(path)
-
-
-def length(pts: Sequence[int]) -> int:
-    """When the next minute begins."""
-    return pts[-1] + 512
-
-
-def truth(rate: str) -> NDArray[np.float64]:
-    """When each frame of a file appears, in seconds."""
-    pts = np.asarray(steps(rate == "vfr"))
-    minutes = np.arange(MINUTES)[:, None] * length(pts.tolist())
-    return (pts[None] + minutes).reshape(-1) * float(BASE)
-
-
-def asked(op: str, times: NDArray[np.float64], window: int = 3) -> list[float]:
-    """The times that are wanted; none of them at the very edge of a frame."""
-    if op == "glance":
-        return (np.linspace(0.0, times[-1], 66)[1:-1] + 0.0071).tolist()
-    start = times[-1] * (window + 1) / 8
-    return (start + np.arange(16) / 2 + 0.0071).tolist()
 
 
 Frames = list[tuple[float, NDArray[np.uint8]]]
@@ -297,6 +229,37 @@ def efficiency(path: str) -> dict[str, float]:
     return out
 
 
+def hour(path: str) -> dict[str, float]:
+    """An hour: wall seconds of the table and of a keyframe glance, growth of all memory in MB."""
+    from vtool.video.source import Mode, Video
+
+    load("ours")
+    before, start = resident_mb(), time.perf_counter()
+    video = Video.open(path, seconds=300.0)
+    count = len(video.table())
+    indexed = time.perf_counter()
+    want = np.linspace(20.0, video.duration_s - 20.0, 64).tolist()
+    clip = video.clip(want, size=SIZE, mode=Mode.KEYFRAME)
+    glanced = time.perf_counter()
+    exact = video.clip(want, size=SIZE)
+    rows = np.round(np.asarray([*clip.times_s, *exact.times_s]) * FPS).astype(int) % MINUTE
+    shown = [*vf.numbers(clip), *vf.numbers(exact)]
+    return {
+        "frames": count,
+        "index_s": indexed - start,
+        "glance_s": glanced - indexed,
+        "exact_s": time.perf_counter() - glanced,
+        "wrong": sum(a != int(b) for a, b in zip(shown, rows, strict=True)),
+        "grown_mb": resident_mb() - before,
+    }
+
+
+def resident_mb() -> float:
+    """Resident size of this process and its children, in MB."""
+    me = psutil.Process()
+    return sum(p.memory_info().rss for p in [me, *me.children(recursive=True)]) / 1e6
+
+
 def child(arguments: Sequence[str]) -> None:
     """What a fresh process does."""
     what, *rest = arguments
@@ -304,8 +267,16 @@ def child(arguments: Sequence[str]) -> None:
         load(rest[0])
         result: dict[str, Any] = {}
     else:
-        result = {"run": one_run, "group": group, "efficiency": efficiency}[what](*rest)
+        result = COUNTERS[what](*rest)
     print(json.dumps(result))
+
+
+COUNTERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "run": one_run,
+    "group": group,
+    "efficiency": efficiency,
+    "hour": hour,
+}
 
 
 def available(peers: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -393,6 +364,7 @@ def main() -> None:
         folder = args.files or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         make(folder)
+        make_hour(folder)
         peers, missing = available(PEERS)
         print(json.dumps({"peers": peers, "left out": missing}), flush=True)
         indexed = [timed_index(folder / f"{n}.mp4") for n in ("cfr30", "cfr250", "vfr30", "vfr250")]
@@ -401,6 +373,7 @@ def main() -> None:
             for n in ("cfr30", "cfr250")
         }
         rows = list(rows_of(folder, peers, {"window": args.repeats, "glance": args.repeats}))
+        an_hour = _timing.fresh_process(__file__, ["child", "hour", str(folder / "hour.mp4")])
         shared = _timing.fresh_process(__file__, ["child", "group", str(folder / "cfr30.mp4")])
     wrong = [
         r
@@ -418,8 +391,10 @@ def main() -> None:
         "rows": rows,
         "ratios": ratios(rows),
         "group": shared,
+        "hour": an_hour,
     }
-    _timing.write("video_window", payload)
+    path = _timing.write("video_window", payload)
+    path.with_suffix(".md").write_text(_video_page.page(payload))
     print(
         json.dumps(
             {k: payload[k] for k in ("index_s", "decoded_to_least", "ratios", "group")}, indent=1
