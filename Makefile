@@ -64,11 +64,12 @@ bench: $(VENV)/.dev ## Every benchmark, one after the other; results under bench
 demo: $(VENV)/.run ## One question answered by the shipped policy, as a page in runs/demo
 	$(PY) scripts/demo.py $(ARGS)
 
-system-deps: ## What comes from the operating system: bubblewrap, chromium
+system-deps: ## What comes from the operating system: bubblewrap, chromium, libusb (for open3d)
 	@missing=""; \
 	command -v bwrap >/dev/null || missing="$$missing bubblewrap"; \
 	command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
 	  || command -v google-chrome >/dev/null || missing="$$missing chromium"; \
+	ldconfig -p | grep -q libusb-1.0 || missing="$$missing libusb-1.0-0"; \
 	if [ -z "$$missing" ]; then echo "system-deps: all there"; exit 0; fi; \
 	if ! command -v apt-get >/dev/null; then \
 	  echo "system-deps: please install$$missing with your system's package manager"; exit 1; fi; \

@@ -75,6 +75,7 @@ def evaluate(
             concurrency=concurrency,
         )
         reports.append(asyncio.run(job))
+    asyncio.run(toolbox.close())
     if json:
         print_json([r.to_json() for r in reports])
     else:

@@ -122,7 +122,10 @@ class _Run:
         s = self.settings
         env = ToolEnvironment(task, self.toolbox, s.limits, seed=s.seed * 100_003 + number)
         seat = Seat("policy", self.renderer, self.engine, s.sampling)
-        return await play(env, {"policy": seat}, key=(s.seed, index, number))
+        try:
+            return await play(env, {"policy": seat}, key=(s.seed, index, number))
+        finally:
+            await env.close()
 
 
 async def _play_all(

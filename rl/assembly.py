@@ -58,6 +58,7 @@ def make_judges(recipe: Recipe) -> Judges:
         combine,
         recipe.estimator,
         recipe.estimator_options,
+        recipe.weight,
     )
 
 

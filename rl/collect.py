@@ -20,6 +20,7 @@ from vtool.statistics import count_episode, mean_counts
 from vtool.task import Task
 
 from .group_advantage import Credit, group_credits
+from .sample_weight import WeightSpec
 
 
 class TooManyFailures(VToolError, RuntimeError):
@@ -34,6 +35,7 @@ class Judges:
     combine: Combine
     estimator: str = "grpo"
     options: Mapping[str, object] = field(default_factory=dict)
+    weight: WeightSpec = field(default_factory=WeightSpec)
 
 
 @dataclass(slots=True)
@@ -122,7 +124,11 @@ class Collector:
         for task, group in zip(tasks, groups, strict=True):
             scores = score_group(group.episodes, task, self.judges.parts, self.judges.combine)
             given = group_credits(
-                group.episodes, scores, self.judges.estimator, self.judges.options
+                group.episodes,
+                scores,
+                self.judges.estimator,
+                self.judges.options,
+                self.judges.weight,
             )
             gone = all(c.dead for c in given)
             dead += gone

@@ -19,6 +19,7 @@ from vtool.reward import Score, Unscored
 
 from .advantage import ESTIMATORS, Floats
 from .fork_advantage import blend, fork_relative, step_values, trajectory_relative
+from .sample_weight import WeightSpec, weighted_advantages
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ def group_credits(
     scores: Sequence[Score],
     estimator: str = "grpo",
     options: Mapping[str, Any] | None = None,
+    weight: WeightSpec | None = None,
 ) -> list[Credit]:
     """Credit of attempts at one task, flat sampling.
 
@@ -60,6 +62,7 @@ def group_credits(
         scores: One an episode.
         estimator: Name of a kernel: grpo, dr_grpo, rloo, reinforce_pp_baseline.
         options: Of the kernel.
+        weight: How much the group counts.
 
     Returns:
         One credit for each context of each episode that may be believed.
@@ -72,7 +75,9 @@ def group_credits(
     if estimator not in ESTIMATORS:
         raise VToolError(f"no estimator {estimator!r}; there is {', '.join(ESTIMATORS)}")
     returns, believed = totals(scores)
-    advantages = ESTIMATORS[estimator](returns, believed, **(options or {}))
+    advantages = weighted_advantages(
+        returns, believed, estimator, options or {}, weight or WeightSpec()
+    )
     return [
         Credit(episode, context, _spread(episode, context, float(advantage), score.turns))
         for episode, score, advantage, fine in zip(

@@ -15,6 +15,7 @@ from vtool.record import Sampling
 from .alarms import AlarmSettings
 from .learner import LearnerSettings
 from .recipe_check import check_recipe
+from .sample_weight import WeightSpec
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -94,6 +95,7 @@ class Recipe:
             a method; the other is `learner.aggregation` (Dr.GRPO as published also wants
             seq-mean-token-sum-norm with a length).
         estimator_options: Of the kernel.
+        weight: How much a group counts: ``{name: difficulty}`` is DGRPO (VITAL).
         refill: Draw further tasks for groups without any credit, up to so many times the
             prompts of a step; 0 for never (DAPO's dynamic sampling).
         reward: Scoring.
@@ -129,6 +131,7 @@ class Recipe:
     steps: int = 60
     estimator: str = "grpo"
     estimator_options: Mapping[str, Any] = field(default_factory=dict)
+    weight: WeightSpec = field(default_factory=WeightSpec)
     refill: int = 0
     reward: RewardSpec = field(default_factory=RewardSpec)
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=80))

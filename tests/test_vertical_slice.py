@@ -322,7 +322,7 @@ def test_an_observation_that_does_not_fit_is_refused_whole(registry):
         return Observation(values=(image,) * 100)
 
     call = '<tool_call>\n{"name": "sheet", "arguments": {"image": 1}}\n</tool_call>'
-    limits = Limits(max_tokens=520)
+    limits = Limits(max_tokens=520, max_images=200)
     episode = run(environment(Toolbox([sheet]), limits), seat(turns(call, answer_text())))
     reply = next(s for s in episode.final.segments if s.author is Author.TOOL)
     assert reply.placements == ()

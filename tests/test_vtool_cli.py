@@ -15,6 +15,7 @@ import pytest
 from PIL import Image as PILImage
 
 from vtool import cli
+from vtool.camera import Camera
 from vtool.commands.run_tool import keep, read_value
 from vtool.errors import EngineError, MediaError, RecipeError
 from vtool.geometry import Mask
@@ -212,7 +213,8 @@ def test_a_tool_is_run_by_hand_on_files(tmp_path: Path, capsys):
 def test_values_of_tools_go_through_files(tmp_path: Path):
     cells = np.zeros((4, 6), bool)
     cells[1:3, 2:5] = True
-    depth = DepthMap(np.arange(24, dtype=np.float32).reshape(4, 6), metric=True)
+    far = np.arange(24, dtype=np.float32).reshape(4, 6)
+    depth = DepthMap(far, metric=True, camera=Camera(9.0, 9.0, 3.0, 2.0))
     values = [Mask(cells), depth, Cloud(np.ones((5, 3), np.float32)), Table(({"a": 1},))]
     for kind, value in zip((Kind.MASK, Kind.DEPTH, Kind.CLOUD, Kind.TABLE), values, strict=True):
         file = keep(Store().add(value), tmp_path)

@@ -98,3 +98,29 @@ def test_a_tree_whose_trunk_breaks_is_recorded_and_one_path_that_hangs_is_masked
 
     episode = asyncio.run(branch(env(seconds=0.3), seats(hangs), key=(1,), after=1, width=2))
     assert [leaf.stop for leaf in episode.leaves()] == [StopReason.ANSWERED, StopReason.TIMEOUT]
+
+
+def test_parallel_calls_do_not_leave_more_pictures_than_there_may_be():
+    call = zoom_text()
+    closed = call[call.index("<tool_call>") :]
+
+    async def script(key):
+        return call + "\n" + "\n".join([closed] * 3) if key[-1] == 0 else answer_text("7")
+
+    world = ToolEnvironment(TASK, Toolbox([zoom]), Limits(max_images=3))
+    episode = asyncio.run(play(world, seats(script)))
+    faults = [o.fault.code if o.fault else None for o in episode.outcomes()]
+    assert len(world.store.images()) == 3
+    assert faults == [None, None, "too_many_images", "too_many_images"]
+
+
+def test_a_question_with_more_pictures_than_there_may_be_is_our_fault_and_says_so():
+    many = Task(id="m", prompt=(picture(), picture(32, 32, 1), "?"), reference=Answer(("7",)))
+
+    async def script(key):
+        return answer_text("7")
+
+    world = ToolEnvironment(many, Toolbox([zoom]), Limits(max_images=1))
+    episode = asyncio.run(play(world, seats(script)))
+    assert episode.stop is StopReason.FAILED
+    assert "shows 2 pictures, but limits.max_images is 1" in episode.error

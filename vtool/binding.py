@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from vtool.dialects.base import Dialect
 from vtool.errors import FaultCode, GeometryError, ModelFault, StoreError, nearest
-from vtool.geometry import Region, Shape, Size, Span
+from vtool.geometry import Box, Region, Shape, Size, Span
 from vtool.message import BoundCall, Json, ToolCall
 from vtool.store import Store
 from vtool.tool import Tool
@@ -180,7 +180,9 @@ def _shape(
     numbers = finite_numbers(param, raw, count)
     size = store.size(handle)
     assert size is not None
-    seen = shown(handle)
+    # A map is never shown: its places are written as those of the picture it lies on.
+    whole = store.to_picture(Region(handle, Box(0, 0, 1, 1)))
+    seen = shown(whole.media if whole.shape == Box(0, 0, 1, 1) else handle)
     coords = dialect.coordinates
     try:
         if param.kind is Kind.SPAN:

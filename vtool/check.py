@@ -188,7 +188,7 @@ def _sample(tool: Tool) -> dict[str, object]:
 
 
 def _run(tool: Tool, sample: Mapping[str, object]) -> object:
-    got = tool.fn(**sample)
+    got = tool(**sample)
     return asyncio.run(got) if inspect.iscoroutine(got) else got
 
 

@@ -43,6 +43,7 @@ class TaskFile(Sequence[Task]):
         self.path, self.rows = path, tuple(rows)
         self._keep = keep
         self._recent: OrderedDict[int, Task] = OrderedDict()
+        self._digests: dict[int, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,7 +60,10 @@ class TaskFile(Sequence[Task]):
         if at in self._recent:
             self._recent.move_to_end(at)
         else:
-            self._recent[at] = _task(self.path, self.rows[at])
+            task = _task(self.path, self.rows[at])
+            digests = tuple(m.digest for m in task.media)
+            check_unchanged(task.id, self._digests.setdefault(at, digests), digests)
+            self._recent[at] = task
             if len(self._recent) > self._keep:
                 self._recent.popitem(last=False)
         return self._recent[at]
@@ -134,6 +138,16 @@ def _task(file: Path, row: Row) -> Task:
         system=row.system,
         tags=row.tags or {},
     )
+
+
+def check_unchanged(task: str, before: Sequence[str], now: Sequence[str]) -> None:
+    """Refuse pictures that changed on disk since they were first read in this run.
+
+    Raises:
+        DataError: One did.
+    """
+    if list(before) != list(now):
+        raise DataError(f"task {task!r}: a picture's file changed since it was first read")
 
 
 def read_box(where: str, bbox: Sequence[float], picture: Image) -> Box:

@@ -11,6 +11,7 @@ from vtool.data import read_box
 from vtool.data_rows import BadRow, Row, read_rows
 from vtool.errors import DataError, MediaError
 from vtool.media import Image
+from vtool.picture_file import decode_picture, read_bytes
 
 CONTROL_TOKENS = (
     "<|im_start|>",
@@ -101,7 +102,10 @@ def _pictures(row: Row) -> Iterator[Finding]:
     pictures: list[Image | None] = []
     for picture in row.pictures:
         try:
-            pictures.append(Image.open(picture))
+            decoded = decode_picture(read_bytes(picture))
+            pictures.append(Image.adopt(decoded.pixels))
+            for note in decoded.notes:
+                yield Finding(Level.WARNING, "first_frame", row.line, row.id, note)
         except MediaError as err:
             pictures.append(None)
             yield Finding(Level.ERROR, "bad_image", row.line, row.id, str(err))

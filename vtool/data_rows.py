@@ -14,11 +14,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vtool.errors import DataError
+from vtool.errors import DataError, MediaError
 from vtool.message import Json
+from vtool.picture_file import inside
 
 PLACEHOLDER = "<image>"
 MAX_LINE = 10_000_000
+MAX_PICTURES = 128
 _ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant"}
 
 
@@ -110,10 +112,9 @@ def _row(where: str, number: int, text: str, folder: Path) -> Row | BadRow:
         line = _Line.model_validate(_decode(where, text))
         said = _turns(where, line)
         system = "".join(_words(where, c) for r, c in said if r == "system") or None
-        paths = tuple(
-            _inside(where, folder, name)
-            for name in (line.images or ([line.image] if line.image else []))
-        )
+        names = line.images or ([line.image] if line.image else [])
+        check_count(where, len(names))
+        paths = tuple(_inside(where, folder, name) for name in names)
         question = [c for r, c in said if r == "user"]
         if len(question) != 1:
             raise DataError(
@@ -236,15 +237,23 @@ def _places(
 
 
 def _inside(where: str, folder: Path, name: str) -> Path:
-    """Resolve a picture's path under the folder, symbolic links followed."""
-    if "\0" in name or "://" in name or name.startswith("data:"):
-        raise DataError(f"{where}: expected the path of a picture file, got {name[:80]!r}")
-    path = (folder / name).resolve()
-    if Path(name).is_absolute() or not path.is_relative_to(folder):
+    try:
+        return inside(folder, name)
+    except MediaError as err:
+        raise DataError(f"{where}: {err}") from err
+
+
+def check_count(where: str, pictures: int) -> None:
+    """Refuse a question with more pictures than any episode holds.
+
+    Raises:
+        DataError: `too_many_images`.
+    """
+    if pictures > MAX_PICTURES:
         raise DataError(
-            f"{where}: expected a picture under the file's folder, got {name!r}, which leaves it"
+            f"{where}: too_many_images: expected at most {MAX_PICTURES} pictures a row, "
+            f"got {pictures}"
         )
-    return path
 
 
 def _explain(err: ValidationError) -> str:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 
 from vtool.shipped import shipped_checkpoints
 
@@ -52,8 +52,8 @@ def examine(probe: Callable[[], Mapping[str, object]] | None = None) -> list[Fin
     """
     seen = (probe or ask_interpreter)()
     findings = [_python(), _core(), _torch(seen), _torchvision(seen), _transformers(seen)]
-    findings += [_threads(seen), *_engines(seen), *_extras(), _bubblewrap(), _chromium()]
-    return [*findings, _checkpoints()]
+    findings += [_threads(seen), *_engines(seen), *_extras(), _bubblewrap(), *_published()]
+    return [*findings, _chromium(), _checkpoints()]
 
 
 PROBE = """
@@ -204,6 +204,18 @@ def _bubblewrap() -> Finding:
         return Finding("bubblewrap", State.OK, path)
     detail = "no boundary for code: tools that run code stay absent"
     return Finding("bubblewrap", State.ABSENT, detail, "make system-deps")
+
+
+def _published() -> list[Finding]:
+    """What packages say of themselves, ours included; one that breaks is told, not raised."""
+    found: list[Finding] = []
+    for point in sorted(entry_points(group="vtool.doctor"), key=lambda p: p.name):
+        try:
+            found += point.load()()
+        except Exception as err:
+            said = f"its examination broke ({type(err).__name__}: {err})"
+            found.append(Finding(point.name, State.BROKEN, said))
+    return found
 
 
 def _chromium() -> Finding:

@@ -6,13 +6,15 @@ no reward.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
 from vtool.dialects.base import Dialect
-from vtool.errors import FaultCode, ForkRefused, ModelFault, VToolError
+from vtool.errors import DataError, FaultCode, ForkRefused, ModelFault, VToolError
+from vtool.media import Image
 from vtool.message import Action, Author, Json, Message, Part, Role, Show, Text, ToolCall
 from vtool.record import Context, StopReason
 from vtool.store import Store
@@ -20,6 +22,7 @@ from vtool.task import Task, TaskPart
 from vtool.toolbox import Toolbox, refusal
 from vtool.toolspec import ToolSpec
 from vtool.video.source import Video
+from vtool.workspace import Belongings, runtime_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Limits:
     max_tokens: int = 4096
     """Tokens of one context."""
     max_images: int = 16
-    """Pictures in the store beyond which no tool makes another."""
+    """Pictures in the store, the question's among them, beyond which no tool adds another."""
     max_bad_turns: int = 3
     """Turns that could not be read, after which the episode ends as malformed."""
     seconds: float = 120.0
@@ -131,17 +134,24 @@ class ToolEnvironment:
         self._bad = 0
         self._begun = False
         self._over = False
+        self._belongings = Belongings()
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
         """Tools on offer."""
         return self._toolbox.specs
 
+    @property
+    def runtime(self) -> dict[str, Json]:
+        """What the record says of its tools; see `vtool.workspace.contract`."""
+        return self._toolbox.runtime
+
     async def reset(self) -> tuple[Message, ...]:
         """Put the task's media into the store and ask the question."""
         if self._begun:
             raise VToolError("an environment is single use: make a new one for another attempt")
         self._begun = True
+        check_pictures(self.task, self.limits)
         parts = [self._opening(p) for p in self.task.prompt]
         question = Message(role=Role.USER, parts=tuple(parts), author=Author.USER)
         if self.task.system is None:
@@ -179,12 +189,14 @@ class ToolEnvironment:
         if not self._begun or self._over:
             raise ForkRefused("only an episode that has begun and is not over can be forked")
         other = ToolEnvironment(self.task, self._toolbox, self.limits, self._seed)
+        other._belongings = await asyncio.to_thread(self._belongings.fork)
         other.store = self.store.fork()
         other._turns, other._bad, other._begun = self._turns, self._bad, True
         return other
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Give back what the tools kept."""
+        await asyncio.to_thread(self._belongings.close)
 
     def _opening(self, part: TaskPart) -> Part:
         if isinstance(part, str):
@@ -209,20 +221,35 @@ class ToolEnvironment:
     async def _tools(
         self, calls: Sequence[ToolCall], context: Context, dialect: Dialect
     ) -> list[Message]:
-        room = self.limits.max_images - len(self.store.images())
-        if room <= 0:
-            full = ModelFault(
-                FaultCode.TOO_MANY_IMAGES,
-                f"this episode holds at most {self.limits.max_images} pictures",
-                hint="answer from what you have seen",
-            )
-            return [refusal(full, call) for call in calls]
+        room = max(0, self.limits.max_images - len(self.store.images()))
         seed = self._seed * 7919 + self._turns
-        return await self._toolbox.run(calls, self.store, dialect, context.shown, seed=seed)
+        return await self._toolbox.run(
+            calls,
+            self.store,
+            dialect,
+            context.shown,
+            seed=seed,
+            belongings=self._belongings,
+            room=room,
+        )
 
     def _end(self, stop: StopReason, messages: tuple[Message, ...] = ()) -> Reply:
         self._over = True
         return Reply(messages, stop)
+
+
+def check_pictures(task: Task, limits: Limits) -> None:
+    """A question must leave room for its own pictures.
+
+    Raises:
+        DataError: It shows more than the limits allow.
+    """
+    count = sum(isinstance(p, Image) for p in task.prompt)
+    if count > limits.max_images:
+        raise DataError(
+            f"task {task.id!r} shows {count} pictures, but limits.max_images is "
+            f"{limits.max_images} (too_many_images): raise the limit or ask about fewer"
+        )
 
 
 class ReplayFork:
@@ -247,6 +274,11 @@ class ReplayFork:
     def store(self) -> Store:
         """The wrapped environment's store."""
         return self._env.store
+
+    @property
+    def runtime(self) -> dict[str, Json]:
+        """The wrapped environment's contract."""
+        return runtime_of(self._env)
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:

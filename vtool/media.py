@@ -1,8 +1,6 @@
 """Pictures and clips: pixels with a digest and a known way back to what they were cut from.
 
-Decoding is strict: size is read from the header before any pixel, truncated files are refused,
-EXIF orientation is applied before anybody names a box, alpha is laid on white, 16-bit is
-rescaled. Nothing here fetches an address.
+Files are read strictly, see `vtool.picture_file`. Nothing here fetches an address.
 """
 
 from __future__ import annotations
@@ -10,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import os
-import stat
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,15 +16,21 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
-from PIL import ImageOps, UnidentifiedImageError
 
 from vtool.errors import FaultCode, GeometryError, MediaError
 from vtool.geometry import Box, Size
+from vtool.picture_file import (
+    FORMATS,
+    MAX_BYTES,
+    MAX_PIXELS,
+    check_pixels,
+    decode_picture,
+    read_base64,
+    read_bytes,
+)
 from vtool.transform import Affine
 
-MAX_PIXELS = 64_000_000
-MAX_BYTES = 200_000_000
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "Clip", "Image", "Lineage", "Op"]
 
 Op: TypeAlias = tuple[Literal["crop", "resize", "rotate"], tuple[float, ...]]
 """A deterministic step: crop (x0, y0, x1, y1 in pixels), resize (w, h), rotate (degrees)."""
@@ -50,7 +52,7 @@ class Image:
     """A picture.
 
     Args:
-        pixels: uint8 (H, W, 3), RGB; made read-only.
+        pixels: uint8 (H, W, 3), RGB; copied, unless nobody can write to it (see `adopt`).
         lineage: How it was made from another picture, if it was.
     """
 
@@ -62,10 +64,17 @@ class Image:
         px = self.pixels
         if px.ndim != 3 or px.shape[2] != 3 or px.dtype != np.uint8 or 0 in px.shape:
             raise MediaError(f"picture needs uint8 (H, W, 3), got {px.dtype} {px.shape}")
-        if px.flags.writeable:
-            px = np.ascontiguousarray(px).copy() if px.base is not None else px
+        if not _frozen(px):
+            px = px.copy(order="C")
             px.flags.writeable = False
             object.__setattr__(self, "pixels", px)
+
+    @classmethod
+    def adopt(cls, pixels: NDArray[np.uint8]) -> Image:
+        """Take over an array that the caller has made and gives up; it is frozen, not copied."""
+        if pixels.base is None:
+            pixels.flags.writeable = False
+        return cls(pixels)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Image) and self.digest == other.digest
@@ -83,7 +92,8 @@ class Image:
         """SHA-256 of size and pixels, hexadecimal."""
         if not self._digest:
             head = f"{self.pixels.shape[1]}x{self.pixels.shape[0]}:".encode()
-            body = hashlib.sha256(head + np.ascontiguousarray(self.pixels).tobytes())
+            body = hashlib.sha256(head)
+            body.update(np.ascontiguousarray(self.pixels).data)  # the buffer itself: no copy
             self._digest.append(body.hexdigest())
         return self._digest[0]
 
@@ -92,44 +102,40 @@ class Image:
         return Image(self.pixels, None, self._digest)
 
     @classmethod
-    def open(cls, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Image:
+    def open(
+        cls, path: str | Path, *, root: str | Path | None = None, max_pixels: int = MAX_PIXELS
+    ) -> Image:
         """Read a picture file.
+
+        Args:
+            path: The file.
+            root: A folder that it must lie in, symbolic links followed.
+            max_pixels: Refused beyond this, from the header.
 
         Raises:
             MediaError: Not a regular file, not an allowed format, truncated, or too large.
         """
-        try:
-            info = os.stat(path)
-            if not stat.S_ISREG(info.st_mode):
-                raise MediaError(f"expected a picture file, got something else: {path}")
-            if info.st_size > MAX_BYTES:
-                raise MediaError(f"picture file is {info.st_size} bytes, at most {MAX_BYTES}")
-            data = Path(path).read_bytes()
-        except OSError as err:
-            raise MediaError(f"cannot read picture {path}: {err.strerror}") from err
-        return cls.decode(data, max_pixels=max_pixels)
+        return cls.decode(read_bytes(path, root), max_pixels=max_pixels)
 
     @classmethod
     def decode(cls, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
         """Read a picture from the bytes of a file.
 
+        Of an animation this is the first frame; `vtool.picture_file.decode_picture` says so.
+
         Raises:
-            MediaError: Not an allowed format, truncated, or too large.
+            MediaError: Not an allowed format, several pages, truncated, or too large.
         """
-        try:
-            with PILImage.open(io.BytesIO(data), formats=FORMATS) as img:
-                if img.width * img.height > max_pixels:
-                    raise MediaError(
-                        f"picture is {img.width}x{img.height}, at most {max_pixels} pixels"
-                    )
-                img.load()
-                return cls(_rgb(ImageOps.exif_transpose(img)))
-        except MediaError:
-            raise
-        except (UnidentifiedImageError, PILImage.DecompressionBombError) as err:
-            raise MediaError(f"not a picture of a known kind ({', '.join(FORMATS)})") from err
-        except (OSError, SyntaxError, ValueError, EOFError) as err:
-            raise MediaError("picture file is damaged or truncated") from err
+        return cls.adopt(decode_picture(data, max_pixels).pixels)
+
+    @classmethod
+    def decode_text(cls, text: str, *, max_pixels: int = MAX_PIXELS) -> Image:
+        """Read a picture from base64 text or a `data:` address.
+
+        Raises:
+            MediaError: Too large, no base64, or what `decode` refuses.
+        """
+        return cls.decode(read_base64(text), max_pixels=max_pixels)
 
     def encode(self, kind: Literal["PNG", "JPEG"] = "PNG") -> bytes:
         """The picture as the bytes of a file (PNG is lossless)."""
@@ -163,14 +169,25 @@ class Image:
         return self._derive(cut, ("crop", (x0, y0, x1, y1)), step)
 
     def resize(self, size: Size) -> Image:
-        """Resample to another size (bicubic)."""
+        """Resample to another size (bicubic).
+
+        Raises:
+            GeometryError: A side below 1.
+            MediaError: More than `MAX_PIXELS`.
+        """
         if min(size) < 1:
             raise GeometryError(f"size needs whole positive sides, got {size}")
+        check_pixels(size)
         px = np.asarray(PILImage.fromarray(self.pixels).resize(size, PILImage.Resampling.BICUBIC))
         return self._derive(px, ("resize", size), Affine.identity())
 
     def rotate(self, degrees: float) -> Image:
-        """Turn counter-clockwise; the canvas grows to hold all, corners are white."""
+        """Turn counter-clockwise; the canvas grows to hold all, corners are white.
+
+        Raises:
+            MediaError: The canvas would have more than `MAX_PIXELS`.
+        """
+        check_pixels(_turned_size(self.size, degrees))
         turned = PILImage.fromarray(self.pixels).rotate(
             degrees, PILImage.Resampling.BICUBIC, expand=True, fillcolor=(255, 255, 255)
         )
@@ -178,23 +195,65 @@ class Image:
         return self._derive(np.asarray(turned), ("rotate", (degrees,)), step)
 
     def replay(self, ops: tuple[Op, ...]) -> Image:
-        """Apply recorded steps again."""
+        """Apply recorded steps again.
+
+        Raises:
+            MediaError: An unknown step, numbers that do not fit it, or too large a result.
+        """
         image = self
         for name, args in ops:
-            if name == "crop":
-                x0, y0, x1, y1 = (int(a) for a in args)
-                image = image.crop_pixels(x0, y0, x1, y1)
-            elif name == "resize":
-                image = image.resize((int(args[0]), int(args[1])))
-            else:
-                image = image.rotate(args[0])
+            try:
+                image = image._step(name, args)
+            except (GeometryError, ValueError, TypeError, OverflowError, IndexError) as err:
+                if isinstance(err, MediaError):
+                    raise
+                raise MediaError(f"step {name!r} {list(args)} does not fit the picture") from err
         return image
 
+    def _step(self, name: str, args: tuple[float, ...]) -> Image:
+        if name == "crop":
+            x0, y0, x1, y1 = (int(a) for a in args)
+            return self.crop_pixels(x0, y0, x1, y1)
+        if name == "resize":
+            width, height = (int(a) for a in args)
+            return self.resize((width, height))
+        if name == "rotate":
+            (degrees,) = args
+            return self.rotate(float(degrees))
+        raise MediaError(f"expected a crop, resize or rotate step, got {str(name)[:40]!r}")
+
     def _derive(self, pixels: NDArray[np.uint8], op: Op, step: Affine) -> Image:
+        if pixels.base is None:
+            pixels.flags.writeable = False
         if self.lineage is None:
             return Image(pixels, Lineage(self.digest, (op,), step))
         old = self.lineage
         return Image(pixels, Lineage(old.root, (*old.ops, op), step.then(old.transform)))
+
+
+def _frozen(px: NDArray[np.uint8]) -> bool:
+    """Whether nobody can write to these pixels, through a view of them or what they view."""
+    at: object = px
+    while isinstance(at, np.ndarray):
+        if at.flags.writeable:
+            return False
+        at = at.base
+    return at is None or isinstance(at, bytes)
+
+
+def _turned_size(size: Size, degrees: float) -> Size:
+    """Width and height of the canvas that holds a turned picture, rounded up.
+
+    Raises:
+        MediaError: The angle is no finite number.
+    """
+    if not math.isfinite(degrees):
+        raise MediaError(f"a turn needs a finite angle, got {degrees}")
+    cos, sin = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
+    return (
+        math.ceil(size[0] * cos + size[1] * sin - 1e-9),
+        math.ceil(size[0] * sin + size[1] * cos - 1e-9),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,17 +294,3 @@ class Clip:
 def _clip_digest(frames: tuple[str, ...], times_s: tuple[float, ...]) -> str:
     text = ";".join(f"{d}@{t!r}" for d, t in zip(frames, times_s, strict=True))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _rgb(img: PILImage.Image) -> NDArray[np.uint8]:
-    """Defined conversions: 16-bit and float rescaled, alpha on white, the rest by PIL."""
-    if img.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
-        raw = np.asarray(img, dtype=np.float64)
-        top = 65535.0 if img.mode != "F" else max(1.0, float(np.nanmax(raw, initial=0.0)))
-        grey = np.clip(np.nan_to_num(raw) / top * 255.0, 0, 255).round().astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if img.mode in ("RGBA", "LA", "PA") or "transparency" in img.info:
-        rgba = img.convert("RGBA")
-        white = PILImage.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return np.asarray(PILImage.alpha_composite(white, rgba).convert("RGB"))
-    return np.asarray(img.convert("RGB"))

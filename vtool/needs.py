@@ -19,6 +19,8 @@ class LackKind(StrEnum):
     EXTRA = "extra"
     WEIGHTS = "weights"
     PROGRAM = "program"
+    SETTING = "setting"
+    """Something that people must choose, such as a folder."""
 
 
 @dataclass(frozen=True, slots=True)

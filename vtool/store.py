@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vtool.camera import Camera
 from vtool.errors import MediaError, StoreError, nearest
 from vtool.geometry import Box, Mask, Region, Shape, Size, Unmappable, coverage
 from vtool.media import Clip, Image, Op
@@ -26,16 +27,29 @@ from vtool.video.source import Video
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthMap:
-    """Distance per pixel: float32 (H, W), metres or relative; larger is farther."""
+    """Distance per pixel along the optical axis: float32 (H, W); larger is farther.
+
+    Args:
+        values: Metres where metric, without a unit where relative.
+        metric: Whether the values are metres.
+        camera: What took the picture, in pixels of this map, where that is known.
+    """
 
     values: NDArray[np.float32]
     metric: bool = False
+    camera: Camera | None = None
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.dtype != np.float32:
             raise MediaError(
                 f"depth needs float32 (H, W), got {self.values.dtype} {self.values.shape}"
             )
+
+    @property
+    def valid(self) -> NDArray[np.bool_]:
+        """Where there is a depth, bool (H, W): finite, and for metres above zero."""
+        known: NDArray[np.bool_] = np.isfinite(self.values)
+        return known & (self.values > 0) if self.metric else known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,6 +238,20 @@ class Store:
                 return region if step is None else step
             region = step
 
+    def to_picture(self, region: Region) -> Region:
+        """A place on a mask or map, on the picture that it was made from.
+
+        Models see pictures, and are told and name places on these. The region stays where it is
+        where no picture lies under it.
+        """
+        found = region
+        while not isinstance(self[found.media].value, Image | Clip):
+            step = _through(found, self[found.media].origin)
+            if step is None or isinstance(step, Unmappable):
+                return region
+            found = step
+        return found
+
     def source(self, handle: str) -> str:
         """Handle of the entry at the root of this one."""
         parent = self[handle].origin.parent
@@ -281,6 +309,9 @@ def value_digest(value: Value) -> str:
         return hashlib.sha256(json.dumps(value.rows, sort_keys=True).encode()).hexdigest()
     array = {Mask: "cells", DepthMap: "values", Cloud: "points"}[type(value)]
     data: NDArray[np.generic] = np.ascontiguousarray(getattr(value, array))
-    unit = "metric" if isinstance(value, DepthMap) and value.metric else ""
-    head = f"{data.dtype}{data.shape}{unit}".encode()
+    unit = camera = ""
+    if isinstance(value, DepthMap):
+        unit = "metric" if value.metric else ""
+        camera = "" if value.camera is None else repr(value.camera)
+    head = f"{data.dtype}{data.shape}{unit}{camera}".encode()
     return hashlib.sha256(head + data.tobytes()).hexdigest()

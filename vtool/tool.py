@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 from vtool.config import build
-from vtool.errors import RecipeError, VToolError
+from vtool.errors import ModelFault, RecipeError, VToolError
 from vtool.needs import Lack, Need
 from vtool.observation import Call, Finding, Observation, Settings, ToolReturn, Way
 from vtool.registry import Registry
 from vtool.toolspec import KINDS, MEDIA_KINDS, PLACE_KINDS, VALUE_KINDS, Kind, Param, ToolSpec
+from vtool.workspace import Workspace
 
 __all__ = [
     "Call",
@@ -35,6 +36,7 @@ __all__ = [
     "ToolReturn",
     "ToolSpec",
     "Way",
+    "Workspace",
     "choose",
     "tool",
     "tools",
@@ -52,12 +54,38 @@ class Tool:
     settings_arg: str | None = None
     """Name of its `Settings` argument, if it has one."""
     settings: Settings | None = None
+    workspace_arg: str | None = None
+    """Name of its `Workspace` argument, if it has one: it may keep state between calls."""
+    batched: Callable[[list[dict[str, Any]]], list[ToolReturn | ModelFault]] | None = None
+    """Answers several calls at once, in order; set by `batch`."""
+    warmed: Callable[..., object] | None = None
+    """Loads what the first call would load; set by `warm`."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the plain function, under the tool's settings unless others are given."""
         if self.settings_arg is not None:
             kwargs = {self.settings_arg: self.settings, **kwargs}
         return self.fn(*args, **kwargs)
+
+    def batch(
+        self, fn: Callable[[list[dict[str, Any]]], list[ToolReturn | ModelFault]]
+    ) -> Callable[[list[dict[str, Any]]], list[ToolReturn | ModelFault]]:
+        """Decorator of a function that answers several calls of an isolated tool at once.
+
+        It gets the arguments of each call and gives a result or a `ModelFault` for each, in
+        order. If it raises, the calls are made one by one.
+        """
+        object.__setattr__(self, "batched", fn)
+        return fn
+
+    def warm(self, fn: Callable[..., object]) -> Callable[..., object]:
+        """Decorator of a function that a worker calls once before its first call.
+
+        It gets the tool's settings, if the tool has settings. Loading here does not count
+        towards any call's deadline.
+        """
+        object.__setattr__(self, "warmed", fn)
+        return fn
 
     def set(self, **values: object) -> Tool:
         """The same tool under other settings.
@@ -120,6 +148,8 @@ def tool(
     concurrency: int = 0,
     pure: bool = True,
     needs: Sequence[Need] = (),
+    isolated: bool = False,
+    batch: int = 1,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     fn: Callable[..., Any] | None = None,
@@ -131,6 +161,8 @@ def tool(
     concurrency: int = 0,
     pure: bool = True,
     needs: Sequence[Need] = (),
+    isolated: bool = False,
+    batch: int = 1,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a typed function, and register it.
 
@@ -142,6 +174,8 @@ def tool(
         concurrency: How many calls may run at once; 0 means any number.
         pure: Whether equal arguments give equal results.
         needs: Libraries, programs and weights without which it cannot run.
+        isolated: Whether calls run in a worker process, which is killed at the deadline.
+        batch: How many calls its batch function takes at once (isolated tools).
 
     Raises:
         VToolError: An argument without a type, or of a type that cannot be bound.
@@ -149,20 +183,30 @@ def tool(
 
     def make(f: Callable[..., Any]) -> Tool:
         summary, told = _docstring(f)
-        params, call_arg, settings_arg, settings = _params(f, told)
+        params, own, settings = _params(f, told)
         called = name or f.__name__
         spec = ToolSpec(called, summary, params, version, seconds, concurrency, pure, tuple(needs))
-        return tools.add(spec.name, Tool(spec, f, call_arg, settings_arg, settings))
+        spec = dataclasses.replace(spec, isolated=isolated, batch=batch)
+        return tools.add(spec.name, Tool(spec, f, own.call, own.settings, settings, own.workspace))
 
     return make if fn is None else make(fn)
 
 
+@dataclass(slots=True)
+class _Own:
+    """Names of the arguments that the house fills in."""
+
+    call: str | None = None
+    settings: str | None = None
+    workspace: str | None = None
+
+
 def _params(
     f: Callable[..., Any], told: Mapping[str, str]
-) -> tuple[tuple[Param, ...], str | None, str | None, Settings | None]:
+) -> tuple[tuple[Param, ...], _Own, Settings | None]:
     hints = typing.get_type_hints(f)
     params: list[Param] = []
-    call_arg, settings_arg, settings = None, None, None
+    own, settings = _Own(), None
     last: str | None = None
     for arg in inspect.signature(f).parameters.values():
         if arg.name not in hints:
@@ -170,9 +214,11 @@ def _params(
         hint = _strip_none(hints[arg.name])
         required = arg.default is inspect.Parameter.empty
         if hint is Call:
-            call_arg = arg.name
+            own.call = arg.name
+        elif hint is Workspace:
+            own.workspace = arg.name
         elif inspect.isclass(hint) and issubclass(hint, Settings):
-            settings_arg, settings = arg.name, hint() if required else arg.default
+            own.settings, settings = arg.name, hint() if required else arg.default
         else:
             kind, choices = _kind(f.__name__, arg.name, hint)
             if kind in MEDIA_KINDS | VALUE_KINDS:
@@ -181,7 +227,7 @@ def _params(
             default = None if required else arg.default
             about = told.get(arg.name, "")
             params.append(Param(arg.name, kind, about, required, default, choices, of))
-    return tuple(params), call_arg, settings_arg, settings
+    return tuple(params), own, settings
 
 
 def _kind(function: str, arg: str, hint: object) -> tuple[Kind, tuple[str, ...]]:

@@ -1,17 +1,15 @@
 """The Toolbox: runs a turn's calls, commits results in call order, turns faults into words.
 
 The model's faults become typed observations. A tool that breaks is our fault: `ToolBroken` is
-raised, which ends the episode as failed and masks it from the loss.
+raised, which ends the episode as failed and masks it from the loss; the turn's other calls are
+stopped. How one call is carried out is the matter of `vtool.workers`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import inspect
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
@@ -19,32 +17,39 @@ from typing import Any, cast
 import numpy as np
 
 from vtool.binding import Binding, Shown, bind
+from vtool.commit import Done, commit, no_room, pictures, refusal
 from vtool.dialects.base import Dialect
 from vtool.errors import FaultCode, ModelFault, UnknownName, VToolError, nearest
-from vtool.geometry import Box, Mask, Point, Region, Span
-from vtool.media import Clip, Image
+from vtool.geometry import Box, Point, Region, Span
 from vtool.message import (
-    Author,
-    Fault,
-    Found,
+    Json,
     Message,
-    Outcome,
-    Part,
-    Role,
-    Show,
-    Text,
     ToolCall,
 )
-from vtool.observation import Call, Observation, Way
-from vtool.store import Cloud, DepthMap, Entry, Origin, Store, Table, Tile, value_digest
+from vtool.observation import Call, Observation
+from vtool.store import Store
 from vtool.tool import Tool, choose
 from vtool.toolspec import ToolSpec
+from vtool.workers.breaker import ToolBroken, ToolDown
+from vtool.workers.pool import Workers
+from vtool.workers.reference import NotImportable, reference
+from vtool.workers.results import ResultCache
+from vtool.workers.runner import Runner, clip_text, together
+from vtool.workers.threads import THREADS
+from vtool.workspace import Belongings, Lending, contract
 
-_CACHE_ENTRIES = 1024
+__all__ = [
+    "ToolBroken",
+    "ToolDown",
+    "ToolUnavailable",
+    "Toolbox",
+    "check_parallel",
+    "check_ready",
+    "refusal",
+]
 
-
-class ToolBroken(VToolError, RuntimeError):
-    """A tool raised something that is no `ModelFault`, or returned what no tool may return."""
+MAX_TEXT_BYTES = 8192
+"""Of one result's words. No tokenizer that starts from bytes makes more tokens than bytes."""
 
 
 class ToolUnavailable(VToolError, RuntimeError):
@@ -62,16 +67,14 @@ class _Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    """A finished call, not yet committed."""
+class _Turn:
+    """What the calls of a turn have in common."""
 
-    call: ToolCall
-    binding: Binding | None = None
-    tool: Tool | None = None
-    observation: Observation | None = None
-    fault: ModelFault | None = None
-    seconds: float = 0.0
-    cached: bool = False
+    store: Store
+    dialect: Dialect
+    shown: Shown
+    seed: int
+    lending: Lending
 
 
 class Toolbox:
@@ -83,6 +86,9 @@ class Toolbox:
         seconds: A deadline that replaces each tool's own.
         forgiving: Answer a broken tool with a `tool_error` observation instead of raising; for
             interactive use, never for training.
+        cache_bytes: Bound on the results that are kept.
+        max_text_bytes: Bound on the words of one result.
+        workers: Where isolated tools run; processes of this toolbox by default.
     """
 
     def __init__(
@@ -92,22 +98,39 @@ class Toolbox:
         cache: bool = True,
         seconds: float | None = None,
         forgiving: bool = False,
+        cache_bytes: int = 256 * 2**20,
+        max_text_bytes: int = MAX_TEXT_BYTES,
+        workers: Workers | None = None,
     ) -> None:
-        found = [choose(t) for t in chosen]
+        found = [tool for what in chosen for tool in _tools(what)]
         check_ready(found)
         self._offers = {
             t.spec.name: _Offer(t, t.spec, {p.name: p.name for p in t.spec.params}) for t in found
         }
         if len(self._offers) != len(found):
             raise VToolError("two tools of a toolbox have one name")
-        self._cache: OrderedDict[str, Observation] | None = OrderedDict() if cache else None
-        self._seconds = seconds
-        self._forgiving = forgiving
+        self._cache = ResultCache(cache_bytes) if cache else None
+        self._runner = Runner(seconds=seconds, forgiving=forgiving, workers=workers)
+        self._max_text_bytes = max_text_bytes
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
         """What a model is told."""
         return tuple(o.spec for o in self._offers.values())
+
+    @property
+    def hung(self) -> dict[str, int]:
+        """Calls that passed their deadline in a thread and still run there, by tool."""
+        return THREADS.hung
+
+    async def close(self) -> None:
+        """End the worker processes; views share them. A later call would start them again."""
+        await self._runner.close()
+
+    @property
+    def runtime(self) -> dict[str, Json]:
+        """What an episode's record says of these tools, under their own names."""
+        return contract(o.tool for o in self._offers.values())
 
     def only(self, names: Sequence[str]) -> Toolbox:
         """The same tools, less those not named.
@@ -143,7 +166,7 @@ class Toolbox:
     def changed(self, change: Callable[[Tool], Tool]) -> Toolbox:
         """The same offers with each tool changed (wrapped, controlled); results are not shared."""
         other = self._with({n: replace(o, tool=change(o.tool)) for n, o in self._offers.items()})
-        other._cache = OrderedDict() if self._cache is not None else None
+        other._cache = ResultCache(self._cache.max_bytes) if self._cache is not None else None
         return other
 
     async def run(
@@ -154,6 +177,8 @@ class Toolbox:
         shown: Shown,
         *,
         seed: int = 0,
+        belongings: Belongings | None = None,
+        room: int | None = None,
     ) -> list[Message]:
         """Run the calls of one turn at once; commit and answer in call order.
 
@@ -163,31 +188,46 @@ class Toolbox:
             dialect: How the model writes pictures and places.
             shown: Size of the latest showing of a picture.
             seed: For tools that draw.
+            belongings: What tools keep between turns; where left out, nothing outlives this one.
+            room: How many pictures may be added; a call that would make more is answered by
+                `too_many_images` and leaves nothing.
 
         Returns:
             One tool message a call.
 
         Raises:
-            ToolBroken: A tool broke (unless forgiving).
+            ToolBroken: A tool broke (unless forgiving); the other calls were stopped.
         """
-        jobs = [self._one(call, i, store, dialect, shown, seed) for i, call in enumerate(calls)]
-        done = await asyncio.gather(*jobs)
-        return [self._commit(d, store) for d in done]
+        lending = Lending(store, belongings)
+        turn = _Turn(store, dialect, shown, seed, lending)
+        try:
+            done = await together([self._one(call, i, turn) for i, call in enumerate(calls)])
+        finally:
+            await lending.end()
+        said = []
+        for one in done:
+            made = pictures(one)
+            if room is not None and made > room:
+                said.append(refusal(no_room(made, room), one.call, one.seconds))
+                continue
+            room = None if room is None else room - made
+            said.append(commit(one, store))
+        return said
 
-    async def _one(
-        self, call: ToolCall, index: int, store: Store, dialect: Dialect, shown: Shown, seed: int
-    ) -> _Done:
+    async def _one(self, call: ToolCall, index: int, turn: _Turn) -> Done:
         start = time.monotonic()
         binding: Binding | None = None
         try:
-            check_parallel(index, dialect.max_parallel)
+            check_parallel(index, turn.dialect.max_parallel)
             offer = self._offer(call)
-            binding = bind(call, offer.tool, offer.names, store, dialect, shown)
-            observation, cached = await self._observe(offer, binding, store, seed * 1009 + index)
+            binding = bind(call, offer.tool, offer.names, turn.store, turn.dialect, turn.shown)
+            seed = turn.seed * 1009 + index
+            async with turn.lending.turn(offer.tool):
+                observation, cached = await self._observe(offer.tool, binding, turn, seed)
             seconds = time.monotonic() - start
-            return _Done(call, binding, offer.tool, observation, None, seconds, cached)
+            return Done(call, binding, offer.tool, observation, None, seconds, cached)
         except ModelFault as fault:
-            return _Done(call, binding, None, None, fault, time.monotonic() - start)
+            return Done(call, binding, None, None, fault, time.monotonic() - start)
 
     def _offer(self, call: ToolCall) -> _Offer:
         if call.name not in self._offers:
@@ -199,82 +239,38 @@ class Toolbox:
         return self._offers[call.name]
 
     async def _observe(
-        self, offer: _Offer, binding: Binding, store: Store, seed: int
+        self, tool: Tool, binding: Binding, turn: _Turn, seed: int
     ) -> tuple[Observation, bool]:
-        spec = offer.tool.spec
-        key = (
-            _cache_key(offer.tool, binding, store)
-            if self._cache is not None and spec.pure
-            else None
-        )
-        if key is not None and self._cache is not None and key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key], True
-        observation = await self._call(offer.tool, binding, seed)
-        if key is not None and self._cache is not None:
-            self._cache[key] = observation
-            while len(self._cache) > _CACHE_ENTRIES:
-                self._cache.popitem(last=False)
-        return observation, False
+        if self._cache is None or not tool.spec.pure:
+            return await self._call(tool, binding, turn, seed), False
+        key = _cache_key(tool, binding, turn.store, seed)
+        return await self._cache.get(key, lambda: self._call(tool, binding, turn, seed))
 
-    async def _call(self, tool: Tool, binding: Binding, seed: int) -> Observation:
+    async def _call(self, tool: Tool, binding: Binding, turn: _Turn, seed: int) -> Observation:
         values = dict(binding.values)
         if tool.call_arg:
             values[tool.call_arg] = Call(seed, binding.regions)
         if tool.settings_arg:
             values[tool.settings_arg] = tool.settings
-        seconds = self._seconds or tool.spec.seconds
-        try:
-            if inspect.iscoroutinefunction(tool.fn):
-                got = await asyncio.wait_for(tool.fn(**values), seconds)
-            else:
-                got = await asyncio.wait_for(asyncio.to_thread(tool.fn, **values), seconds)
-            return _observation(tool, got)
-        except ModelFault:
-            raise
-        except TimeoutError:
-            raise ModelFault(
-                FaultCode.TIMEOUT, f"{tool.spec.name} did not finish within {seconds:g} s"
-            ) from None
-        except Exception as err:
-            if self._forgiving:
-                raise ModelFault(FaultCode.TOOL_ERROR, f"{tool.spec.name} broke") from err
-            raise ToolBroken(f"tool {tool.spec.name} broke: {type(err).__name__}: {err}") from err
-
-    def _commit(self, done: _Done, store: Store) -> Message:
-        if done.fault is not None:
-            return refusal(done.fault, done.call, done.seconds)
-        assert done.observation is not None
-        assert done.binding is not None
-        assert done.tool is not None
-        seen = done.observation
-        ways = (*seen.ways, *((),) * (len(seen.values) - len(seen.ways)))
-        entries = [
-            store.add(value, _origin(way, done, store))
-            for value, way in zip(seen.values, ways, strict=True)
-        ]
-        parts: list[Part] = [
-            Show(e.handle) for e in entries if seen.show and isinstance(e.value, Image | Clip)
-        ]
-        named = [e.handle for e in entries if not isinstance(e.value, Image | Clip)]
-        words = " ".join([*([seen.text] if seen.text else []), *(f"${h}" for h in named)])
-        if words:
-            parts.append(Text(words))
-        outcome = Outcome(
-            call=done.call,
-            bound=done.binding.bound(done.call, done.tool),
-            handles=tuple(e.handle for e in entries),
-            seconds=done.seconds,
-            cached=done.cached,
-            effective=_effective(seen, done.binding),
-            found=_found(seen, done.binding, entries, store),
-        )
-        return Message(role=Role.TOOL, parts=tuple(parts), author=Author.TOOL, outcomes=(outcome,))
+        if tool.workspace_arg:
+            seconds = self._runner.deadline(tool)
+            values[tool.workspace_arg] = turn.lending.workspace(seconds, seed)
+        seen = await self._runner.run(tool, values)
+        return replace(seen, text=clip_text(seen.text, self._max_text_bytes))
 
     def _with(self, offers: dict[str, _Offer]) -> Toolbox:
-        other = Toolbox((), seconds=self._seconds, forgiving=self._forgiving)
-        other._offers, other._cache = offers, self._cache
+        other = Toolbox((), max_text_bytes=self._max_text_bytes)
+        other._offers, other._cache, other._runner = offers, self._cache, self._runner
         return other
+
+
+def _tools(what: Tool | str | Mapping[str, Any]) -> list[Tool]:
+    """The tools that one entry stands for: all of a server's under the key `mcp`."""
+    if isinstance(what, Mapping) and set(what) == {"mcp"} and isinstance(what["mcp"], Mapping):
+        from vtool.mcp_client import mcp_tools
+
+        return mcp_tools(**what["mcp"])
+    return [choose(what)]
 
 
 def check_ready(chosen: Sequence[Tool]) -> None:
@@ -286,6 +282,11 @@ def check_ready(chosen: Sequence[Tool]) -> None:
     lines = [
         f"{tool.spec.name}: {lack.what} ({lack.fix})" for tool in chosen for lack in tool.lacks()
     ]
+    for tool in chosen:
+        try:
+            _ = tool.spec.isolated and reference(tool)
+        except NotImportable as err:
+            lines.append(str(err))
     if lines:
         raise ToolUnavailable("tools that cannot run here: " + "; ".join(lines))
 
@@ -302,78 +303,13 @@ def check_parallel(index: int, most: int) -> None:
         )
 
 
-def refusal(fault: ModelFault, call: ToolCall | None = None, seconds: float = 0.0) -> Message:
-    """The tool message that tells a model what was wrong."""
-    told = Fault(fault.code, fault.message, fault.hint, fault.field)
-    return Message(
-        role=Role.TOOL,
-        parts=(Text(fault.to_json()),),
-        author=Author.TOOL,
-        outcomes=(Outcome(call=call, fault=told, seconds=seconds),),
-    )
-
-
-def _observation(tool: Tool, got: object) -> Observation:
-    if isinstance(got, Observation):
-        return got
-    if isinstance(got, str):
-        return Observation(text=got)
-    if isinstance(got, Image | Clip | Mask | DepthMap | Cloud | Table):
-        return Observation(values=(got,))
-    raise ToolBroken(
-        f"tool {tool.spec.name} returned {type(got).__name__}; expected a store value, a str or "
-        "an Observation"
-    )
-
-
-def _origin(ways: tuple[Way, ...], done: _Done, store: Store) -> Origin:
-    """Where a result came from; ways are written on values, an origin names handles."""
-    assert done.tool is not None
-    assert done.binding is not None
-    name, handles = done.tool.spec.name, list(done.binding.media.values())
-    by_digest = {store[h].digest: h for h in handles}
-    parents = [by_digest[value_digest(way.of)] for way in ways]
-    tiles = tuple(
-        Tile(way.cell, parent, way.transform)
-        for way, parent in zip(ways, parents, strict=True)
-        if way.cell is not None
-    )
-    if tiles:
-        return Origin(parent=parents[0], tool=name, tiles=tiles)
-    if ways:
-        return Origin(parent=parents[0], tool=name, transform=ways[0].transform)
-    return Origin(parent=next(iter(handles), None), tool=name)
-
-
-def _found(
-    seen: Observation, binding: Binding, made: Sequence[Entry], store: Store
-) -> tuple[Found, ...]:
-    handles = {store[h].digest: h for h in reversed(binding.media.values())}
-    handles |= {e.digest: e.handle for e in made}
-    first = next(iter(binding.media.values()), "")
-    return tuple(
-        Found(
-            Region(first if f.of is None else handles[value_digest(f.of)], f.shape),
-            f.label,
-            f.score,
-            f.facts,
-        )
-        for f in seen.found
-    )
-
-
-def _effective(seen: Observation, binding: Binding) -> tuple[Region, ...]:
-    asked = [r for regions in binding.regions.values() for r in regions]
-    if seen.effective and asked:
-        return tuple(Region(asked[0].media, shape) for shape in seen.effective)
-    return tuple(asked) if binding.clamped else ()
-
-
-def _cache_key(tool: Tool, binding: Binding, store: Store) -> str:
+def _cache_key(tool: Tool, binding: Binding, store: Store, seed: int) -> str:
     places = {name: [_plain_shape(r) for r in regions] for name, regions in binding.regions.items()}
     media = {name: store[handle].digest for name, handle in binding.media.items()}
     settings = None if tool.settings is None else asdict(cast(Any, tool.settings))
-    body = [tool.spec.name, tool.spec.version, media, places, binding.plain, settings]
+    # A tool that is told the seed may give another result under another one.
+    drawn = seed if tool.call_arg else None
+    body = [tool.spec.name, tool.spec.version, media, places, binding.plain, settings, drawn]
     return hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
 
 

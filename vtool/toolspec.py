@@ -98,6 +98,10 @@ class ToolSpec:
     """Same arguments, same result: may be cached and replayed."""
     needs: tuple[Need, ...] = ()
     """Libraries, programs and weights without which it is not offered."""
+    isolated: bool = False
+    """Runs in a worker process, which is killed at the deadline and may crash alone."""
+    batch: int = 1
+    """Calls that its batch function takes at once, in a worker."""
 
     def param(self, name: str) -> Param | None:
         """The argument of that name, or None."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vtool.camera import Camera
 from vtool.errors import FaultCode, TraceError
 from vtool.geometry import Box, Mask, Point, Region, Span
 from vtool.media import Clip, Image
@@ -102,7 +103,8 @@ def _read_value(v: Mapping[str, Any], media: Path) -> Value:
     if "mask" in v:
         return _read_mask(v["mask"], v["bits"])
     if "depth" in v:
-        return DepthMap(_unpack(v["data"], np.float32).reshape(v["depth"]), v["metric"])
+        camera = Camera(*v["camera"]) if "camera" in v else None
+        return DepthMap(_unpack(v["data"], np.float32).reshape(v["depth"]), v["metric"], camera)
     if "cloud" in v:
         return Cloud(_unpack(v["data"], np.float32).reshape(v["cloud"], 3))
     return Table(tuple(v["table"]))

@@ -236,14 +236,18 @@ def _value(value: Value, media: Path) -> Json:
     if isinstance(value, Mask):
         return {"mask": list(value.cells.shape), "bits": _pack(np.packbits(value.cells))}
     if isinstance(value, DepthMap):
-        return {
-            "depth": list(value.values.shape),
-            "metric": value.metric,
-            "data": _pack(value.values.astype(np.float32)),
-        }
+        return _depth(value)
     if isinstance(value, Cloud):
         return {"cloud": len(value.points), "data": _pack(value.points.astype(np.float32))}
     return {"table": [dict(row) for row in value.rows]}
+
+
+def _depth(value: DepthMap) -> Json:
+    body: dict[str, Json] = {"depth": list(value.values.shape), "metric": value.metric}
+    if value.camera is not None:
+        c = value.camera
+        body["camera"] = [c.fx, c.fy, c.cx, c.cy]
+    return {**body, "data": _pack(value.values.astype(np.float32))}
 
 
 def _keep(image: Image, media: Path) -> str:

@@ -76,7 +76,11 @@ async def _play(
     env = ToolEnvironment(task, toolbox, Limits(**limits, seconds=3600.0), seed=settings["seed"])
     seat = policy.seat(Sampling(temperature=settings["temperature"]))
     seats = {"policy": seat}
-    return await play(env, seats, key=(settings["seed"],), watch=narrator.watch)
+    try:
+        return await play(env, seats, key=(settings["seed"],), watch=narrator.watch)
+    finally:
+        await env.close()
+        await toolbox.close()
 
 
 def _keep(out: Path, episode: Any) -> Path:

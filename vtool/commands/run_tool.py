@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from vtool.camera import Camera
 from vtool.config import override
 from vtool.dialects.hermes import Hermes
 from vtool.dialects.wording import place
@@ -18,7 +19,7 @@ from vtool.geometry import Convention, Mask, Units
 from vtool.media import Clip, Image
 from vtool.message import Fault, Found, Json, Message, ToolCall
 from vtool.store import Cloud, DepthMap, Entry, Store, Table, Value
-from vtool.tool import choose
+from vtool.tool import Tool, choose
 from vtool.toolbox import Toolbox
 from vtool.toolspec import VALUE_KINDS, Kind, Param, ToolSpec
 from vtool.video.source import Video
@@ -78,7 +79,7 @@ def run_by_hand(
     given = _filled(tool.spec, override({}, arguments), store)
     dialect = Hermes(coordinates=Convention(units))
     # Results are told by handle here, not by number: nothing is laid before a model.
-    message = asyncio.run(_call(Toolbox([tool]), ToolCall(name, given), store, dialect))
+    message = asyncio.run(_call(tool, ToolCall(name, given), store, dialect))
     outcome = message.outcomes[0]
     if outcome.fault is not None:
         raise DataError(_refused(name, outcome.fault))
@@ -90,8 +91,12 @@ def run_by_hand(
     )
 
 
-async def _call(box: Toolbox, call: ToolCall, store: Store, dialect: Hermes) -> Message:
-    return (await box.run([call], store, dialect, store.size))[0]
+async def _call(tool: Tool, call: ToolCall, store: Store, dialect: Hermes) -> Message:
+    box = Toolbox([tool])
+    try:
+        return (await box.run([call], store, dialect, store.size))[0]
+    finally:
+        await box.close()
 
 
 def _filled(spec: ToolSpec, given: dict[str, Json], store: Store) -> dict[str, Json]:
@@ -146,7 +151,9 @@ def read_value(path: Path, param: Param) -> Value:
         ) from err
     if param.kind is Kind.CLOUD:
         return Cloud(array)
-    return DepthMap(array, metric=notes.get("metric") == "true")
+    camera = json.loads(notes["camera"]) if "camera" in notes else None
+    metric = notes.get("metric") == "true"
+    return DepthMap(array, metric=metric, camera=Camera(*camera) if camera else None)
 
 
 def keep(entry: Entry, out: Path) -> Path:
@@ -169,9 +176,13 @@ def keep(entry: Entry, out: Path) -> Path:
     path = out / f"{entry.handle}.safetensors"
     if isinstance(value, Video):
         return value.path
-    array = value.values if isinstance(value, DepthMap) else value.points
-    metric = isinstance(value, DepthMap) and value.metric
-    notes = {"metric": "true" if metric else "false"}
+    notes = {}
+    if isinstance(value, DepthMap):
+        array, notes["metric"] = value.values, "true" if value.metric else "false"
+        if value.camera is not None:
+            notes["camera"] = json.dumps(astuple(value.camera))
+    else:
+        array = value.points
     require("safetensors.numpy", "train").save_file({entry.kind: array}, path, notes)
     return path
 

@@ -19,6 +19,7 @@ _STATES = {
     LackKind.EXTRA: "needs extra",
     LackKind.PROGRAM: "needs program",
     LackKind.WEIGHTS: "needs weights",
+    LackKind.SETTING: "needs setting",
 }
 
 

@@ -11,7 +11,6 @@ from vtool.errors import ModelFault, RecordError
 from vtool.geometry import Box, Mask, Point, Region, Span
 from vtool.message import Action, Fault, Found, Json, Message, Show, Text
 from vtool.store import Store
-from vtool.video.source import Video
 
 _KEYS = {Box: "box", Mask: "box", Point: "point", Span: "span"}
 
@@ -41,7 +40,7 @@ def fault_text(fault: Fault) -> str:
 def used(regions: Sequence[Region], dialect: Dialect, store: Store, shown: ShownSize | None) -> str:
     """States the places that a tool really used, in the dialect's coordinates."""
     body: list[Json] = [
-        {**_media(r.media, dialect, store), "used": place(r, dialect, store, shown)}
+        {**_named(r.media, dialect, store), "used": place(r, dialect, store, shown)}
         for r in regions
     ]
     return write_json(body[0] if len(body) == 1 else body)
@@ -53,7 +52,7 @@ def found(things: Sequence[Found], dialect: Dialect, store: Store, shown: ShownS
 
 
 def _thing(thing: Found, dialect: Dialect, store: Store, shown: ShownSize | None) -> Json:
-    body: dict[str, Json] = _media(thing.region.media, dialect, store)
+    body: dict[str, Json] = _named(thing.region.media, dialect, store)
     if thing.label:
         body["label"] = thing.label
     body[_KEYS[type(thing.region.shape)]] = place(thing.region, dialect, store, shown)
@@ -62,11 +61,12 @@ def _thing(thing: Found, dialect: Dialect, store: Store, shown: ShownSize | None
     return {**body, **thing.facts}
 
 
-def _media(handle: str, dialect: Dialect, store: Store) -> dict[str, Json]:
-    """A picture or clip by the dialect's name; a video, which is never shown, by its handle."""
-    if handle in store and isinstance(store[handle].value, Video):
-        return {"video": f"${handle}"}
-    return {"image": dialect.picture_name(handle, store)}
+def _named(handle: str, dialect: Dialect, store: Store) -> dict[str, Json]:
+    """A picture as the dialect names it; a mask or map without one under it by its handle."""
+    kind = store[handle].kind
+    if kind in ("image", "clip"):
+        return {"image": dialect.picture_name(handle, store)}
+    return {kind: f"${handle}"}
 
 
 def place(region: Region, dialect: Dialect, store: Store, shown: ShownSize | None) -> Json:

@@ -16,6 +16,7 @@ from vtool.programs.solo import Player, guarded, play
 from vtool.record import Context, Episode, Fork, StopReason
 from vtool.scheduler import Barrier
 from vtool.seat import Seat
+from vtool.workspace import runtime_of
 
 
 async def branch(
@@ -44,7 +45,7 @@ async def branch(
     Raises:
         ForkRefused: The environment cannot be forked.
     """
-    episode = Episode(task_id=env.task.id, seed=key[-1], store=env.store)
+    episode = Episode(task_id=env.task.id, seed=key[-1], store=env.store, runtime=runtime_of(env))
     trunk = Player(env, seats[seat], episode, key, {}, None)
     start = time.monotonic()
     await guarded(trunk, _first_turns(trunk, after))
@@ -73,8 +74,13 @@ async def _go_on(trunk: Player, width: int) -> None:
         path.context = episode.open(seat.name, edge=at, store=other.store)
         paths.append(path)
     barrier = seat.engine if isinstance(seat.engine, Barrier) else None
-    with barrier.participants(width - 1) if barrier else nullcontext() as more:
-        await asyncio.gather(*(_to_the_end(p, more if i else None) for i, p in enumerate(paths)))
+    try:
+        with barrier.participants(width - 1) if barrier else nullcontext() as more:
+            ends = (_to_the_end(p, more if i else None) for i, p in enumerate(paths))
+            await asyncio.gather(*ends)
+    finally:
+        for other in envs:
+            await other.close()
     # Not the path that happened to finish last: the one that the record calls final.
     final = episode.final
     episode.stop, episode.answer = final.stop or StopReason.FAILED, final.answer

@@ -29,6 +29,7 @@ from vtool.record import (
 )
 from vtool.render import Act
 from vtool.seat import Seat
+from vtool.workspace import runtime_of
 
 Handler = Callable[[ToolCall, int, Context, Episode], Awaitable[Message]]
 """Answers a call in the environment's stead: gets the call, its index, and where it stands."""
@@ -63,7 +64,9 @@ async def play(
     Returns:
         The episode, finished. `StopReason.FAILED` means that something of ours broke.
     """
-    episode = episode or Episode(task_id=env.task.id, seed=key[-1], store=env.store)
+    episode = episode or Episode(
+        task_id=env.task.id, seed=key[-1], store=env.store, runtime=runtime_of(env)
+    )
     player = Player(env, seats[seat], episode, key, handlers or {}, watch)
     start = time.monotonic()
     await guarded(player, player.run(edge))
@@ -86,6 +89,9 @@ async def guarded(player: Player, going: Awaitable[None]) -> None:
         player.end(StopReason.CANCELLED)
         raise
     except Exception as err:  # whatever broke, it was not the policy: recorded, never scored
+        if getattr(err, "fatal", False):  # a tool that is down for good stops the run
+            player.end(StopReason.FAILED)
+            raise
         if isinstance(err, TimeoutError) and clock.expired():
             player.end(StopReason.TIMEOUT)
         else:

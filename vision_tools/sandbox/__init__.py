@@ -1,0 +1,1 @@
+"""Where a model's programs run: a process behind a kernel boundary, never this one."""

@@ -1,0 +1,1 @@
+"""How a tool's call is carried out: threads, worker processes, deadlines, shared results."""
