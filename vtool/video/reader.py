@@ -98,7 +98,7 @@ class DecordReader:
 
     def read(self, shot: Shot, table: Table, rows: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
         """See `Reader`."""
-        decord = require("decord", "video")
+        decord = require("decord", "decord")
         check_container("decord", shot.container)
         with foreign("decord"):
             file = decord.VideoReader(shot.path, num_threads=shot.threads)
@@ -112,7 +112,7 @@ class TorchcodecReader:
 
     def read(self, shot: Shot, table: Table, rows: Sequence[int]) -> Iterator[tuple[int, Pixels]]:
         """See `Reader`."""
-        decoders = require("torchcodec.decoders", "video")
+        decoders = require("torchcodec.decoders", "torchcodec")
         check_container("torchcodec", shot.container)
         options = {"dimension_order": "NHWC", "num_ffmpeg_threads": shot.threads}
         with foreign("torchcodec"):
