@@ -47,7 +47,7 @@ from _video_world import BASE, FPS, MINUTE, MINUTES, asked, make, make_hour, tru
 
 SIZE = (644, 364)
 PEERS = ("decord", "torchcodec", "qwen", "qwen_torchcodec")
-TARGETS = {"window_gop30": 2.0, "window_gop250": 1.3, "keys": 10.0, "group": 6.0, "memory": 4.0}
+TARGETS = {"exact_gop30": 2.0, "exact_gop250": 1.3, "keys": 10.0, "group": 6.0, "memory": 4.0}
 
 
 Frames = list[tuple[float, NDArray[np.uint8]]]
@@ -279,6 +279,16 @@ COUNTERS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
+def middle_hour(path: Path, repeats: int) -> dict[str, float]:
+    """Medians of several runs, each with a cache of its own; the most memory and wrong frames."""
+    runs = []
+    for i in range(repeats):
+        os.environ["VTOOL_CACHE"] = str(Path(os.environ["VTOOL_CACHE"]).parent / f"hour{i}")
+        runs.append(_timing.fresh_process(__file__, ["child", "hour", str(path)]))
+    worst = ("wrong", "grown_mb")
+    return {k: (max if k in worst else np.median)([r[k] for r in runs]) for k in runs[0]}
+
+
 def available(peers: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Peers that can be imported, and why the others cannot."""
     good, reasons = [], {}
@@ -373,13 +383,14 @@ def main() -> None:
             for n in ("cfr30", "cfr250")
         }
         rows = list(rows_of(folder, peers, {"window": args.repeats, "glance": args.repeats}))
-        an_hour = _timing.fresh_process(__file__, ["child", "hour", str(folder / "hour.mp4")])
+        an_hour = middle_hour(folder / "hour.mp4", args.repeats)
         shared = _timing.fresh_process(__file__, ["child", "group", str(folder / "cfr30.mp4")])
     wrong = [
         r
         for r in rows
         if r["candidate"].startswith("ours") and (r["wrong"] or r["time_error_s"] > 1e-9)
     ]
+    sys.path += args.peers  # their versions are told too
     payload = {
         "machine": _timing.machine(
             ("av", "decord", "torchcodec", "qwen-vl-utils", "torch", "numpy")
