@@ -54,7 +54,14 @@ def read_lines(
         return []
     engine = _engine(threads)
     with _LOCK:
-        got = engine(np.ascontiguousarray(pixels[:, :, ::-1]), text_score=min_score)
+        # The engine keeps what a call does not say as the call before it left it.
+        got = engine(
+            np.ascontiguousarray(pixels[:, :, ::-1]),
+            use_det=True,
+            use_cls=True,
+            use_rec=True,
+            text_score=min_score,
+        )
     if got.txts is None or got.boxes is None:
         return []
     return reading_order(
