@@ -19,6 +19,7 @@ from vtool.toolbox import Toolbox
 from vtool.video.budget import Look, seconds
 from vtool.video.cache import FRAMES
 from vtool.video.source import Video
+from vtool.workers.results import value_bytes
 
 NAMES = ("crop_video", "find_changes", "glance", "read_subtitles", "resample", "select_frames")
 
@@ -251,3 +252,21 @@ def test_a_rate_that_is_no_whole_number(tmp_path):
     told = [round(t, 3) for t in first.times_s]
     _, store, _ = run(video, "select_frames", times=told)
     assert vf.numbers(store["clip_1"].value) == vf.numbers(first)
+
+
+def test_results_are_shared_by_a_group_and_a_video_weighs_nothing_in_the_cache(files):
+    video, box = Video.open(files["plain"]), Toolbox(list(NAMES))
+    seen = []
+
+    async def play():
+        for _ in range(2):
+            store = Store()
+            store.add(video)
+            call = ToolCall("resample", {"video": "$video_1", "span": [1, 2], "count": 4})
+            (message,) = await box.run([call], store, Hermes(), lambda handle: None)
+            seen.append((message.outcomes[0].cached, store["clip_1"].digest))
+
+    asyncio.run(play())
+    assert [cached for cached, _ in seen] == [False, True]
+    assert seen[0][1] == seen[1][1]
+    assert value_bytes(video) == 0
