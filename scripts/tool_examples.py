@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from example_film import film
 from example_pictures import ellipse, photo
 from PIL import Image as PILImage
 from vtool.vision_tools.draw_point import around
@@ -24,6 +25,7 @@ from vtool.message import Found, Json, Message, Show, Text, ToolCall
 from vtool.store import DepthMap, Store
 from vtool.tool import choose
 from vtool.toolbox import Toolbox
+from vtool.video.source import Video
 
 HEIGHT = 260
 """Pixels of a picture on a page."""
@@ -55,6 +57,8 @@ class Example:
     settings: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     masks: Sequence[tuple[float, float, float, float]] = ()
     pictured: bool = True
+    film: bool = False
+    """Whether the episode has the film, as `$video_1`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,11 @@ _CAMERA = {
 """Calibration of the Middlebury pair at the size in which scikit-image holds it."""
 
 
+def _in_film(arguments: Mapping[str, Json], *, pictured: bool = True) -> Example:
+    """An example on the film."""
+    return Example({"video": "$video_1", **arguments}, film=True, pictured=pictured)
+
+
 def _in_space(arguments: Mapping[str, Json], **more: object) -> Example:
     """An example on the depth map of the stereo pair."""
     return Example(arguments, _MOTOR, (_PAIR,), _CAMERA, **more)  # type: ignore[arg-type]
@@ -101,6 +110,12 @@ def _on_clouds(arguments: Mapping[str, Json], *masks: tuple[float, float, float,
 
 
 EXAMPLES: Mapping[str, Example] = {
+    "crop_video": _in_film({"span": [6, 8], "box": [250, 0, 750, 600], "count": 4}),
+    "find_changes": _in_film({}, pictured=False),
+    "glance": _in_film({}),
+    "read_subtitles": _in_film({"span": [2, 6]}, pictured=False),
+    "resample": _in_film({"span": [2.5, 3.5], "count": 4}),
+    "select_frames": _in_film({"times": [1, 4, 7]}),
     "cloud_distance": _on_clouds({"first": "$cloud_1", "second": "$cloud_2"}, *_WHEELS),
     "combine_masks": Example(
         {"first": "$mask_1", "second": "$mask_2", "how": "difference"},
@@ -195,6 +210,8 @@ def play(name: str, example: Example) -> Shown:
     store = Store()
     for one in example.photos:
         store.add(photo(one))
+    if example.film:
+        store.add(film())
     for box in example.masks:
         store.add(ellipse(Box(*box), store.image("image_1")))
     for tool, arguments in (*example.before, (name, example.arguments)):
@@ -245,7 +262,9 @@ def _pictured(handle: str, store: Store) -> Image | None:
     if isinstance(value, Image):
         return value
     if isinstance(value, Clip):
-        return value.frames[0]
+        return _strip(value.frames)
+    if isinstance(value, Video):
+        return _strip(value.clip([0.5, 4.5, 7.5], size=(160, 120)).frames)
     if isinstance(value, Mask):
         return Image(np.repeat(value.cells[:, :, None].astype(np.uint8) * 255, 3, axis=2))
     if isinstance(value, DepthMap):
@@ -253,6 +272,14 @@ def _pictured(handle: str, store: Store) -> Image | None:
         assert isinstance(seen, Image)
         return seen
     return None
+
+
+def _strip(frames: Sequence[Image]) -> Image:
+    """Some frames below each other, two a row."""
+    some = [f.resize((160, 120)).pixels for f in frames[:: max(1, len(frames) // 6)][:6]]
+    some += [np.full_like(some[0], 255)] * (len(some) % 2)
+    rows = [np.concatenate(some[i : i + 2], axis=1) for i in range(0, len(some), 2)]
+    return Image(np.concatenate(rows, axis=0))
 
 
 def _photo_of(handle: str, store: Store) -> str:

@@ -38,6 +38,7 @@ KINDS = {
     Kind.IMAGE: "picture",
     Kind.IMAGES: "list of pictures",
     Kind.CLIP: "clip",
+    Kind.VIDEO: "video, by name",
     Kind.BOX: "box",
     Kind.BOXES: "list of boxes",
     Kind.POINT: "point",
@@ -51,6 +52,7 @@ KINDS = {
     Kind.STRINGS: "list of texts",
     Kind.INTEGER: "whole number",
     Kind.NUMBER: "number",
+    Kind.NUMBERS: "list of numbers",
     Kind.BOOLEAN: "true or false",
 }
 OWN_NEEDS = {
