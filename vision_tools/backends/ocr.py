@@ -54,7 +54,14 @@ def read_lines(
         return []
     engine = _engine(threads)
     with _LOCK:
-        got = engine(np.ascontiguousarray(pixels[:, :, ::-1]), text_score=min_score)
+        # The engine keeps what it was called with last: everything is said each time.
+        got = engine(
+            np.ascontiguousarray(pixels[:, :, ::-1]),
+            use_det=True,
+            use_cls=True,
+            use_rec=True,
+            text_score=min_score,
+        )
     if got.txts is None or got.boxes is None:
         return []
     return reading_order(
@@ -76,7 +83,11 @@ def read_one(pixels: NDArray[np.uint8], *, threads: int = 1) -> tuple[str, float
     engine = _engine(threads)
     with _LOCK:
         got = engine(
-            np.ascontiguousarray(pixels[:, :, ::-1]), use_det=False, use_cls=False, use_rec=True
+            np.ascontiguousarray(pixels[:, :, ::-1]),
+            use_det=False,
+            use_cls=False,
+            use_rec=True,
+            text_score=0.5,
         )
     if not got.txts:
         return "", 0.0
