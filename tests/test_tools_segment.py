@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skimage import data
 from tiny_sam import noise
 from vtool.vision_tools.backends.grabcut import GrabCut
-from vtool.vision_tools.backends.prompts import Prompt
+from vtool.vision_tools.backends.prompts import Prompt, Segmented
 from vtool.vision_tools.combine_masks import combine_masks
 from vtool.vision_tools.measure_mask import measure_mask
 from vtool.vision_tools.segment import segment
@@ -80,11 +80,32 @@ def test_a_coffee_cup_of_a_real_photograph():
 
 
 def test_a_small_thing_in_a_large_picture_is_cut_at_its_own_pixels():
-    """Its place in the part that GrabCut looks at is exact: half a pixel would be seen here."""
     for x, y in ((700, 331), (701, 332), (13, 7)):
         image, truth = disc((1400, 900), (x, y), 5)
         got = segment(image, box=truth.box()).values[0]
         assert mask_iou(got, truth) > 0.95, (x, y)
+
+
+@pytest.mark.parametrize("corners", [(0.301, 0.2, 0.317, 0.61), (0, 0, 0.013, 1), (0.5, 0.5, 1, 1)])
+def test_the_part_that_is_looked_at_lies_where_it_was_cut(monkeypatch, corners):
+    """Half a pixel decides what GrabCut's colours are learnt from."""
+    seen = {}
+
+    def whole(_, part, prompt):
+        seen.update(part=part, prompt=prompt)
+        return Segmented(np.ones(part.pixels.shape[:2], bool), 1.0)
+
+    monkeypatch.setattr(GrabCut, "_whole", whole)
+    box, size = Box(*corners), (513, 387)
+    points = (box.center, Point(0.999, 0.001))
+    cells = GrabCut().segment(noise(size), Prompt(box, points)).cells
+    ys, xs = np.nonzero(cells)
+    start = np.array([xs.min(), ys.min()])
+    assert tuple(np.array([xs.max(), ys.max()]) + 1 - start) == seen["part"].size
+    there = seen["prompt"].box_pixels(seen["part"].size).reshape(2, 2) + start
+    assert there.ravel() == pytest.approx(Prompt(box).box_pixels(size), abs=1e-6)
+    on, _ = seen["prompt"].point_pixels(seen["part"].size)
+    assert on[0] + start == pytest.approx(np.array([box.center.x, box.center.y]) * size, abs=1e-6)
 
 
 UNIT = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1))
