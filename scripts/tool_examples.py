@@ -9,17 +9,15 @@ import asyncio
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 
 import numpy as np
+from example_pictures import ellipse, photo
 from PIL import Image as PILImage
 from vtool.vision_tools.draw_point import around
 from vtool.vision_tools.drawing import COLORS, Canvas, line_width, text_size
 
 from vtool.dialects.hermes import Hermes
 from vtool.dialects.wording import said
-from vtool.errors import require
 from vtool.geometry import Box, Mask, Point
 from vtool.media import Clip, Image
 from vtool.message import Found, Json, Message, Show, Text, ToolCall
@@ -33,6 +31,8 @@ WIDEST = 1000
 MOST_BYTES = 60_000
 MOST_LINES = 12
 """Lines of what a model is told that a page shows."""
+LONGEST = 24
+"""Characters of a label that is drawn; lines of text would hide what they stand on."""
 _GAP = 12
 
 
@@ -42,7 +42,7 @@ class Example:
 
     Args:
         arguments: As a model writes them in the Hermes dialect.
-        photos: Names of photographs, the pictures 1, 2 ... of the episode.
+        photos: Names of photographs or drawings, the pictures 1, 2 ... of the episode.
         before: Calls that make what this one needs: (tool, arguments).
         settings: By tool, where other than the defaults are wanted.
         masks: Ellipses to be put into the store first, as `$mask_1` ...: each its box in shares.
@@ -102,12 +102,42 @@ def _on_clouds(arguments: Mapping[str, Json], *masks: tuple[float, float, float,
 
 EXAMPLES: Mapping[str, Example] = {
     "cloud_distance": _on_clouds({"first": "$cloud_1", "second": "$cloud_2"}, *_WHEELS),
+    "combine_masks": Example(
+        {"first": "$mask_1", "second": "$mask_2", "how": "difference"},
+        ("coffee",),
+        masks=[(0.12, 0.15, 0.8, 0.97), (0.28, 0.02, 0.68, 0.7)],
+    ),
+    "find_axes": Example({"image": 1}, ("chart",)),
+    "find_subplots": Example({"image": 1}, ("panels",)),
+    "measure_mask": Example({"mask": "$mask_1"}, ("coffee",), masks=[(0.12, 0.15, 0.8, 0.97)]),
+    "python": Example(
+        {
+            "code": "import numpy as np\nred = np.asarray(images['image_1'])[:, :, 0]\nshow(red)\n"
+            "print('mean red', red.mean().round(1))"
+        },
+        ("coffee",),
+    ),
+    "retrieve": Example(
+        {"query": "mirror writing"},
+        settings={"retrieve": {"folder": "docs/tools", "k": 2, "chars": 160}},
+        pictured=False,
+    ),
+    "search": Example(
+        {"query": "mirror writing"},
+        settings={"search": {"backend": "folder", "folder": "docs/tools", "k": 2, "chars": 160}},
+        pictured=False,
+    ),
+    "segment": Example({"image": 1, "box": [80, 60, 830, 950], "show": True}, ("coffee",)),
+    "segment_everything": Example({"image": 1, "most": 8}, ("coffee",), pictured=False),
+    "show_mask": Example(
+        {"image": 1, "mask": "$mask_1"}, ("astronaut",), masks=[(0.27, 0.0, 0.6, 0.36)]
+    ),
     "contact_sheet": Example(
         {"images": [1, 2, 3], "columns": 3}, ("coffee", "astronaut", "chelsea")
     ),
     "depth": Example({"image": 1}, ("coffee",), pictured=False),
     "depth_at": _in_space({"depth": "$depth_1", "points": [[450, 500], [900, 300]]}),
-    "detect": Example({"image": 1}, ("coffee",)),
+    "detect": Example({"image": 1}, ("motorcycle_left",)),
     "distance": _in_space({"depth": "$depth_1", "first": [200, 700], "second": [880, 780]}),
     "draw_box": Example(
         {"image": 1, "boxes": [_CUP, [540, 560, 700, 830]], "labels": ["cup", "spoon"]},
@@ -142,9 +172,9 @@ EXAMPLES: Mapping[str, Example] = {
     ),
     "oriented_box": _on_clouds({"cloud": "$cloud_1"}, _WHEELS[0]),
     "parallax": Example({"first": 1, "second": 2}, _MOTOR),
-    "point": Example({"image": 1, "phrase": "cup"}, ("coffee",)),
+    "point": Example({"image": 1, "phrase": "cat"}, ("chelsea",)),
     "point_cloud": _in_space({"depth": "$depth_1"}, pictured=False),
-    "read_text": Example({"image": 1}, ("page",)),
+    "read_text": Example({"image": 1}, ("notice",)),
     "rotate": Example({"image": 1, "degrees": 25}, ("astronaut",)),
     "show_depth": _in_space({"depth": "$depth_1"}),
     "stereo_depth": Example({"left": 1, "right": 2}, _MOTOR, settings=_CAMERA),
@@ -154,14 +184,6 @@ EXAMPLES: Mapping[str, Example] = {
         ("astronaut",),
     ),
 }
-
-
-@cache
-def photo(name: str) -> Image:
-    """A photograph that comes inside scikit-image, read from its file."""
-    folder = Path(str(require("skimage.data", "photos").__file__)).parent
-    path = next(p for p in sorted(folder.glob(f"{name}.*")) if p.suffix in (".png", ".jpg"))
-    return Image.open(path)
 
 
 def play(name: str, example: Example) -> Shown:
@@ -174,7 +196,7 @@ def play(name: str, example: Example) -> Shown:
     for one in example.photos:
         store.add(photo(one))
     for box in example.masks:
-        store.add(_ellipse(Box(*box), store.image("image_1")))
+        store.add(ellipse(Box(*box), store.image("image_1")))
     for tool, arguments in (*example.before, (name, example.arguments)):
         message = _call(tool, arguments, example, store)
     picture = compose(message, store) if example.pictured else None
@@ -188,16 +210,6 @@ def _call(name: str, arguments: Mapping[str, Json], example: Example, store: Sto
     if (fault := message.outcomes[0].fault) is not None:
         raise RuntimeError(f"the example of {name} was refused: {fault.code}: {fault.message}")
     return message
-
-
-def _ellipse(box: Box, image: Image) -> Mask:
-    """The ellipse in a box, as a mask of a picture."""
-    width, height = image.size
-    y, x = np.mgrid[0:height, 0:width]
-    middle, w, h = box.center, box.x2 - box.x1, box.y2 - box.y1
-    across = ((x + 0.5) / width - middle.x) / (w / 2)
-    down = ((y + 0.5) / height - middle.y) / (h / 2)
-    return Mask(across**2 + down**2 <= 1)
 
 
 def _words(message: Message, store: Store) -> str:
@@ -217,6 +229,7 @@ def compose(message: Message, store: Store) -> bytes:
     """What the call was given beside what came of it, as a JPEG file."""
     outcome = message.outcomes[0]
     given = list(dict.fromkeys(outcome.bound.media.values())) if outcome.bound else []
+    given = given or [e.handle for e in store.images() if e.handle not in outcome.handles]
     right = [p for p in (_pictured(h, store) for h in outcome.handles) if p is not None]
     # A depth map beside itself in colours would show nothing: then the photograph is better.
     given = [_photo_of(h, store) if right else h for h in given]
@@ -256,6 +269,7 @@ def _drawn(found: Sequence[Found], store: Store) -> Image:
         handle = store[handle].origin.parent or "image_1"
     image = store.image(handle)
     canvas, ink = Canvas(image), COLORS["red"]
+    legible = len(found) <= MOST_LINES and all(len(thing.label) <= LONGEST for thing in found)
     for thing in found:
         shape = thing.region.shape
         box = shape.box() if isinstance(shape, Mask) else shape
@@ -264,7 +278,7 @@ def _drawn(found: Sequence[Found], store: Store) -> Image:
             box = around(box, 2 * line_width(image.size), image)
         elif isinstance(box, Box):
             canvas.frame(box, ink, line_width(image.size))
-        if isinstance(box, Box) and len(found) <= MOST_LINES:
+        if isinstance(box, Box) and legible:
             canvas.label(thing.label, box, ink, text_size(image.size))
     return canvas.done()
 

@@ -61,12 +61,20 @@ def _of_source(tool: Tool) -> list[tuple[str, str]]:
 
 
 def _raised(tree: ast.AST, names: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    assigned = [n for n in ast.walk(tree) if isinstance(n, ast.Assign)]
+    nodes = sorted(assigned, key=lambda n: n.lineno)
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or ast.unparse(node.func) != "ModelFault":
             continue
         code, message = node.args[:2]
         if isinstance(code, ast.Attribute) and code.attr in FaultCode.__members__:
-            yield str(FaultCode[code.attr]), _worded(message, names)
+            before = [
+                n.value
+                for n in nodes
+                if n.lineno < node.lineno and ast.unparse(n.targets[0]) == ast.unparse(message)
+            ]
+            worded = before[-1] if before else message
+            yield str(FaultCode[code.attr]), _worded(worded, names)
 
 
 def _worded(message: ast.expr, names: Mapping[str, object]) -> str:
@@ -76,7 +84,7 @@ def _worded(message: ast.expr, names: Mapping[str, object]) -> str:
     if isinstance(message, ast.Call) and isinstance(message.func, ast.Attribute):
         message = message.func.value  # "...".format(...)
     if not isinstance(message, ast.JoinedStr):
-        return "see the message"
+        return "said in its message"
     return "".join(
         str(part.value) if isinstance(part, ast.Constant) else _filled(part, names)
         for part in message.values

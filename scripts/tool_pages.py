@@ -53,6 +53,20 @@ KINDS = {
     Kind.NUMBER: "number",
     Kind.BOOLEAN: "true or false",
 }
+OWN_NEEDS = {
+    "Boundary": (
+        "bubblewrap",
+        "a kernel boundary around its programs: Linux with bubblewrap (`make system-deps`)",
+    ),
+    "Folder": ("a folder", "a folder of yours: set `folder`"),
+    "Backend": ("a backend", "a backend that you name: set `backend`"),
+    "SegmenterNeed": (
+        "extra `vision`",
+        "for GrabCut, which it uses unless told otherwise: `" + install_line("vision") + "`; "
+        "for SAM and SAM 2 a checkpoint of yours: set `backend` and `model`",
+    ),
+}
+"""Conditions that only their own class knows, told in words."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -259,9 +273,17 @@ def needed(need: Need) -> list[str]:
             f"a checkpoint of yours: set `{need.setting}` to a local folder or a hub name, such as "
             f"`{need.example}`"
         ]
-    return [
-        f"{getattr(need, 'what', type(need).__name__)}: {getattr(need, 'fix', 'see its error')}"
-    ]
+    what, fix = getattr(need, "what", None), getattr(need, "fix", None)
+    if what and fix:
+        return [f"{what}: `{fix}`"]
+    return [own_need(need)[1]]
+
+
+def own_need(need: Need) -> tuple[str, str]:
+    """A condition of a tool's own sort: in a word, and in a sentence."""
+    name = type(need).__name__
+    doc = (inspect.getdoc(type(need)) or name).split("\n\n")[0]
+    return OWN_NEEDS.get(name, (name, " ".join(doc.split())))
 
 
 def brief(tool: Tool) -> list[str]:
@@ -274,7 +296,7 @@ def brief(tool: Tool) -> list[str]:
         elif isinstance(inner, Weights):
             said.append("a checkpoint")
         else:
-            said.append(str(getattr(inner, "what", getattr(inner, "name", "more"))))
+            said.append(str(getattr(inner, "what", getattr(inner, "name", own_need(inner)[0]))))
     return list(dict.fromkeys(said))
 
 
@@ -293,7 +315,7 @@ def example(tool: Tool, told: str | None) -> list[str]:
     if made.settings:
         parts += ["With the settings", f"```yaml\n{as_yaml(made.settings)}```"]
     if told is None:
-        return [*parts, "Not run for this page: it needs a checkpoint of yours."]
+        return [*parts, "Not run for this page: it needs what is yours to give, see above."]
     if made.pictured:
         parts.append(f"![What {name} is given, and what comes of it](images/{name}.jpg)")
     return [*parts, "The model is told:", f"```text\n{told}\n```"]

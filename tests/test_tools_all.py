@@ -120,6 +120,20 @@ def test_the_sample_call_gives_something(name):
     assert {e.handle: value_digest(e.value) for e in store if e.handle in before} == before
 
 
+def test_no_tool_leaves_anything_behind_for_another():
+    """The sample calls in one order and in the other: each gives the same."""
+    there, back = ({n: essence(n) for n in order} for order in (READY, READY[::-1]))
+    assert there == back
+
+
+def essence(name):
+    """What a sample call gives."""
+    store, arguments = sample(name)
+    message = call(name, arguments, store)
+    outcome = message.outcomes[0]
+    return message.text, outcome.found, [store[h].digest for h in outcome.handles]
+
+
 @pytest.mark.parametrize("name", READY)
 @pytest.mark.parametrize("seed", [0])
 def test_calls_resolve_under_random_names(name, seed):

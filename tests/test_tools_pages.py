@@ -102,7 +102,8 @@ def test_pages_hold_what_their_code_says(script):
     depth = script.page(tools.get("depth"), None)
     assert "Local folder or hub name of a depth estimation checkpoint." in depth
     assert "pip install" in depth
-    assert "needs a checkpoint of yours" in depth
+    assert "a checkpoint of yours" in depth
+    assert "Not run for this page" in depth
 
 
 def test_settings_told_in_either_style_are_found(script):

@@ -70,16 +70,17 @@ def lettered():
 
 
 def chart():
-    """Two panels with a frame and ticks each."""
-    pixels = np.full((150, 320, 3), 255, np.uint8)
-    for left in (30, 190):
-        for rect in ((20, 21, left, left + 101), (120, 121, left, left + 101)):
-            pixels[rect[0] : rect[1], rect[2] : rect[3]] = 0
-        pixels[20:121, [left, left + 100]] = 0
-        for i in range(5):
-            pixels[121:126, left + 25 * i] = 0
-            pixels[20 + 25 * i, left - 5 : left] = 0
-    return Image(pixels)
+    """A frame with ticks, and numbers at them."""
+    paper = PILImage.new("RGB", (320, 240), (255, 255, 255))
+    draw, face = ImageDraw.Draw(paper), ImageFont.load_default(14)
+    draw.rectangle((50, 20, 300, 200), outline=(0, 0, 0))
+    for i in range(6):
+        x, y = 50 + 50 * i, 200 - 36 * i
+        draw.line((x, 200, x, 206), (0, 0, 0))
+        draw.text((x, 210), str(2 * i), (0, 0, 0), face, anchor="mt")
+        draw.line((44, y, 50, y), (0, 0, 0))
+        draw.text((40, y), str(20 * i), (0, 0, 0), face, anchor="rm")
+    return Image(np.asarray(paper))
 
 
 def two_masks():
