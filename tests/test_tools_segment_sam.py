@@ -1,5 +1,6 @@
 """SAM through its own library: equal masks, prompts at their pixels, weights of every size."""
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -13,9 +14,14 @@ from vtool.vision_tools.backends import sam as sam_backend
 from vtool.vision_tools.segment import segment
 from vtool.vision_tools.segment_everything import segment_everything
 
+from vtool.check import check_tool
+from vtool.dialects.hermes import Hermes
 from vtool.errors import CheckpointError, FaultCode, ModelFault
-from vtool.geometry import Box, Point
+from vtool.geometry import Box, Point, Region
 from vtool.media import Image
+from vtool.message import ToolCall
+from vtool.store import Store
+from vtool.toolbox import Toolbox
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +92,23 @@ def test_everything_gives_named_masks_largest_first(sam_file):
     assert {m.cells.tobytes() for m in masks} <= wanted
     with pytest.raises(ModelFault, match="most"):
         ready(noise(), most=0)
+
+
+def test_everything_conforms_and_all_it_makes_lies_on_the_picture(sam_file):
+    ready = segment_everything.set(
+        model=str(sam_file), points_per_side=3, least_iou=-9.0, least_stability=0.0
+    )
+    check_tool(ready, {"image": noise(), "most": 3})
+    store = Store()
+    store.add(noise())
+    calls = [ToolCall("segment_everything", {"image": 1, "most": 3})]
+    (said,) = asyncio.run(Toolbox([ready]).run(calls, store, Hermes(), store.size))
+    handles = said.outcomes[0].handles
+    assert [h for h in handles if h.startswith("mask")] == ["mask_1", "mask_2", "mask_3"]
+    assert [show.handle for show in said.shows] == ["image_2"]
+    for handle in handles:
+        place = Region(handle, Box(0.25, 0.5, 0.5, 0.75))
+        assert store.to_source(place) == Region("image_1", place.shape)
 
 
 def test_pickles_and_foreign_files_are_refused(tmp_path, sam_file):
