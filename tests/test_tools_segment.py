@@ -1,14 +1,15 @@
-"""Segmentation: GrabCut, SAM and SAM 2 against their own libraries, masks as values."""
+"""Segmentation: what may be asked, GrabCut, masks as values."""
 
 import asyncio
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
+from hypothesis import given
+from hypothesis import strategies as st
 from skimage import data
-from vtool.vision_tools.backends import sam as sam_backend
-from vtool.vision_tools.backends.sam2 import Sam2, load_sam2
+from tiny_sam import noise
+from vtool.vision_tools.backends.grabcut import GrabCut
+from vtool.vision_tools.backends.prompts import Prompt, Segmented
 from vtool.vision_tools.combine_masks import combine_masks
 from vtool.vision_tools.measure_mask import measure_mask
 from vtool.vision_tools.segment import segment
@@ -17,21 +18,13 @@ from vtool.vision_tools.show_mask import show_mask
 
 from vtool.check import check_tool
 from vtool.dialects.hermes import Hermes
-from vtool.errors import CheckpointError, FaultCode, ModelFault
+from vtool.errors import FaultCode, ModelFault
 from vtool.geometry import Box, Mask, Point, Region, mask_iou
 from vtool.media import Image
 from vtool.message import ToolCall
 from vtool.needs import LackKind
 from vtool.store import Store
 from vtool.toolbox import Toolbox
-
-WIDE = (96, 64)
-NORMAL = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
-def noise(size=WIDE, seed=0):
-    rng = np.random.default_rng(seed)
-    return Image(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
 def disc(size=(150, 100), centre=(90, 50), radius=25):
@@ -86,6 +79,63 @@ def test_a_coffee_cup_of_a_real_photograph():
     assert not mask.cells[20, 20]
 
 
+def test_a_small_thing_in_a_large_picture_is_cut_at_its_own_pixels():
+    for x, y in ((700, 331), (701, 332), (13, 7)):
+        image, truth = disc((1400, 900), (x, y), 5)
+        got = segment(image, box=truth.box()).values[0]
+        assert mask_iou(got, truth) > 0.95, (x, y)
+
+
+@pytest.mark.parametrize("corners", [(0.301, 0.2, 0.317, 0.61), (0, 0, 0.013, 1), (0.5, 0.5, 1, 1)])
+def test_the_part_that_is_looked_at_lies_where_it_was_cut(monkeypatch, corners):
+    """Half a pixel decides what GrabCut's colours are learnt from."""
+    seen = {}
+
+    def whole(_, part, prompt):
+        seen.update(part=part, prompt=prompt)
+        return Segmented(np.ones(part.pixels.shape[:2], bool), 1.0)
+
+    monkeypatch.setattr(GrabCut, "_whole", whole)
+    box, size = Box(*corners), (513, 387)
+    points = (box.center, Point(0.999, 0.001))
+    cells = GrabCut().segment(noise(size), Prompt(box, points)).cells
+    ys, xs = np.nonzero(cells)
+    start = np.array([xs.min(), ys.min()])
+    assert tuple(np.array([xs.max(), ys.max()]) + 1 - start) == seen["part"].size
+    there = seen["prompt"].box_pixels(seen["part"].size).reshape(2, 2) + start
+    assert there.ravel() == pytest.approx(Prompt(box).box_pixels(size), abs=1e-6)
+    on, _ = seen["prompt"].point_pixels(seen["part"].size)
+    assert on[0] + start == pytest.approx(np.array([box.center.x, box.center.y]) * size, abs=1e-6)
+
+
+UNIT = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1))
+POINTS = st.lists(st.builds(Point, UNIT, UNIT), max_size=3)
+CORNERS = st.tuples(UNIT, UNIT, UNIT, UNIT).filter(lambda c: c[0] < c[2] and c[1] < c[3])
+
+
+@given(
+    st.tuples(st.integers(1, 24), st.integers(1, 24)),
+    st.one_of(st.none(), CORNERS),
+    POINTS,
+    POINTS,
+    st.booleans(),
+)
+def test_grabcut_answers_whatever_it_is_asked(size, corners, points, exclude, plain):
+    box = Box(*corners) if corners else None
+    if box is None and not points:
+        return
+    image = Image(np.full((size[1], size[0], 3), 90, np.uint8)) if plain else noise(size)
+    got = GrabCut().segment(image, Prompt(box, tuple(points), tuple(exclude)))
+    assert got.cells.shape == (size[1], size[0])
+    assert 0 <= got.score <= 1
+    if box is not None and not points and got.cells.any():
+        found = Mask(got.cells).box()
+        assert found.x1 >= box.x1 - 1 / size[0]
+        assert found.x2 <= box.x2 + 1 / size[0]
+        assert found.y1 >= box.y1 - 1 / size[1]
+        assert found.y2 <= box.y2 + 1 / size[1]
+
+
 # --- what is asked ------------------------------------------------------------------------------
 
 
@@ -102,6 +152,29 @@ def test_what_is_meant_is_never_guessed(prompt, code):
     with pytest.raises(ModelFault) as fault:
         segment(noise(), **prompt)
     assert fault.value.code is code
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"points": [[1200, 500]]}, FaultCode.BOX_OUTSIDE),
+        ({"points": []}, FaultCode.BAD_ARGS),
+        ({"box": [2000, 2000, 3000, 3000]}, FaultCode.BOX_OUTSIDE),
+        ({"box": [500, 500, 400, 900]}, FaultCode.BAD_BOX),
+        ({}, FaultCode.BAD_ARGS),
+    ],
+)
+def test_what_a_model_asks_wrongly_is_told_to_it(given, code):
+    store = Store()
+    store.add(noise())
+    calls = [ToolCall("segment", {"image": 1, **given})]
+    (said,) = asyncio.run(Toolbox([segment]).run(calls, store, Hermes(), store.size))
+    assert said.outcomes[0].fault.code == code
+
+
+def test_where_nothing_comes_apart_nothing_is_made_up():
+    got = segment(Image(np.full((40, 60, 3), 90, np.uint8)), box=Box(0.2, 0.2, 0.8, 0.8))
+    assert (got.values, got.found, got.text) == ((), (), "nothing was cut out there")
 
 
 def test_backends_say_what_they_lack():
@@ -176,237 +249,24 @@ def test_an_overlay_changes_the_mask_only():
         show_mask(image, truth, opacity=1.5)
 
 
-# --- SAM ----------------------------------------------------------------------------------------
-
-
-def shake(model, std):
-    """Weights large enough that pictures and prompts make a difference."""
-    for name, parameter in model.named_parameters():
-        if parameter.dim() > 1 or "norm" not in name:
-            torch.nn.init.normal_(parameter, std=std)
-
-
-def tiny_sam(seed=9):
-    m = sam_backend.library().modeling
-    torch.manual_seed(seed)
-    made = m.Sam(
-        image_encoder=m.ImageEncoderViT(
-            img_size=64,
-            patch_size=8,
-            embed_dim=32,
-            depth=3,
-            num_heads=2,
-            mlp_ratio=2,
-            out_chans=32,
-            qkv_bias=True,
-            norm_layer=lambda n: torch.nn.LayerNorm(n, eps=1e-6),
-            use_rel_pos=True,
-            rel_pos_zero_init=False,
-            window_size=3,
-            global_attn_indexes=(2,),
-        ),
-        prompt_encoder=m.PromptEncoder(
-            embed_dim=32, image_embedding_size=(8, 8), input_image_size=(64, 64), mask_in_chans=8
-        ),
-        mask_decoder=m.MaskDecoder(
-            num_multimask_outputs=3,
-            transformer=m.TwoWayTransformer(depth=2, embedding_dim=32, mlp_dim=24, num_heads=8),
-            transformer_dim=32,
-            iou_head_depth=3,
-            iou_head_hidden_dim=20,
-        ),
-        pixel_mean=[123.675, 116.28, 103.53],
-        pixel_std=[58.395, 57.12, 57.375],
-    )
-    shake(made, 0.4)
-    return made.eval()
-
-
-@pytest.fixture(scope="module")
-def sam_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("sam") / "tiny.safetensors"
-    save_file({k: v.contiguous() for k, v in tiny_sam().state_dict().items()}, path)
-    return path
-
-
 @pytest.mark.parametrize(
-    "prompt",
+    ("grid", "fits"),
     [
-        {"box": Box(0.25, 0.125, 0.75, 0.5)},
-        {"points": [Point(0.3, 0.7)], "exclude": [Point(0.8, 0.1)]},
-        {"box": Box(0.1, 0.1, 0.9, 0.9), "points": [Point(0.5, 0.5)]},
+        ((75, 50), True),
+        ((76, 50), True),
+        ((3, 2), True),
+        ((1, 1), True),
+        ((1500, 1000), True),
+        ((100, 150), False),
+        ((150, 84), False),
+        ((64, 64), False),
     ],
 )
-def test_sam_equals_its_own_library_on_a_wide_picture(sam_file, prompt):
-    image = noise()
-    got = segment.set(backend="sam", model=str(sam_file))(image, **prompt)
-    predictor = sam_backend.library().SamPredictor(tiny_sam())
-    predictor.set_image(np.array(image.pixels))
-    places = [(p.x * 96, p.y * 64) for k in ("points", "exclude") for p in prompt.get(k, ())]
-    labels = [1] * len(prompt.get("points", ())) + [0] * len(prompt.get("exclude", ()))
-    b = prompt.get("box")
-    masks, scores, _ = predictor.predict(
-        point_coords=np.array(places) if places else None,
-        point_labels=np.array(labels) if places else None,
-        box=None if b is None else np.array([b.x1 * 96, b.y1 * 64, b.x2 * 96, b.y2 * 64]),
-        multimask_output=b is None,
-    )
-    best = int(np.argmax(scores))
-    assert masks[best].any()
-    assert not masks[best].all()
-    assert np.array_equal(got.values[0].cells, masks[best])
-    assert got.found[0].score == pytest.approx(float(np.clip(scores[best], 0, 1)), abs=1e-5)
-
-
-def test_prompts_reach_sam_at_their_pixels(sam_file, monkeypatch):
-    seen = {}
-    loaded = sam_backend.load_sam(str(sam_file), "cpu")
-    true = loaded._predictor.predict_torch
-
-    def spy(points, labels, boxes, *rest, **options):
-        seen.update(points=points, boxes=boxes)
-        return true(points, labels, boxes, *rest, **options)
-
-    monkeypatch.setattr(loaded._predictor, "predict_torch", spy)
-    prompt = {"box": Box(0.25, 0.125, 0.75, 0.5), "points": [Point(0.5, 0.25)]}
-    segment.set(backend="sam", model=str(sam_file))(noise(), **prompt)
-    # 96 x 64 is scaled to 64 x 43 of the encoder's 64 x 64, the rest is padding.
-    assert seen["points"].flatten().tolist() == pytest.approx([32, 43 / 4], abs=1e-4)
-    assert seen["boxes"].flatten().tolist() == pytest.approx([16, 43 / 8, 48, 43 / 2], abs=1e-4)
-
-
-def test_everything_gives_named_masks_largest_first(sam_file):
-    ready = segment_everything.set(
-        model=str(sam_file), points_per_side=3, least_iou=-9.0, least_stability=0.0
-    )
-    got = ready(noise(), most=4)
-    masks = got.values[:-1]
-    assert 1 <= len(masks) <= 4
-    areas = [m.area for m in masks]
-    assert areas == sorted(areas, reverse=True)
-    assert [f.label for f in got.found] == [f"mask {i + 1}" for i in range(len(masks))]
-    options = {"points_per_side": 3, "pred_iou_thresh": -9.0, "stability_score_thresh": 0.0}
-    direct = sam_backend.library().SamAutomaticMaskGenerator(tiny_sam(), **options)
-    wanted = {m["segmentation"].tobytes() for m in direct.generate(np.array(noise().pixels))}
-    assert {m.cells.tobytes() for m in masks} <= wanted
-    with pytest.raises(ModelFault, match="most"):
-        ready(noise(), most=0)
-
-
-def test_pickles_and_foreign_files_are_refused(tmp_path, sam_file):
-    pickle = tmp_path / "sam_vit_b.pth"
-    torch.save({"a": torch.zeros(1)}, pickle)
-    for path, says in (
-        (pickle, "never loaded here; convert it once"),
-        (tmp_path / "none.safetensors", "no SAM weights"),
-        (tmp_path, "holds 0 safetensors"),
-    ):
-        with pytest.raises(CheckpointError, match=says):
-            sam_backend.load_sam(str(path), "cpu")
-    other = tmp_path / "other.safetensors"
-    save_file({"weight": torch.zeros(2, 2)}, other)
-    with pytest.raises(CheckpointError, match="no weights of a SAM"):
-        sam_backend.load_sam(str(other), "cpu")
-
-
-# --- SAM 2 ----------------------------------------------------------------------------------------
-
-
-def tiny_sam2(folder):
-    from transformers import Sam2Config, Sam2Model
-
-    backbone = {
-        "hidden_size": 8,
-        "image_size": [64, 64],
-        "patch_kernel_size": [7, 7],
-        "patch_stride": [4, 4],
-        "patch_padding": [3, 3],
-        "blocks_per_stage": [1, 2, 2, 1],
-        "embed_dim_per_stage": [8, 16, 32, 64],
-        "num_attention_heads_per_stage": [1, 1, 2, 2],
-        "window_size_per_stage": [4, 4, 4, 4],
-        "global_attention_blocks": [4],
-        "window_positional_embedding_background_size": [2, 2],
-    }
-    config = Sam2Config(
-        vision_config={
-            "backbone_config": {"model_type": "sam2_hiera_det_model", **backbone},
-            "backbone_channel_list": [64, 32, 16, 8],
-            "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
-            "fpn_hidden_size": 16,
-        },
-        prompt_encoder_config={
-            "hidden_size": 16,
-            "image_size": 64,
-            "patch_size": 16,
-            "mask_input_channels": 8,
-        },
-        mask_decoder_config={
-            "hidden_size": 16,
-            "mlp_dim": 24,
-            "num_attention_heads": 2,
-            "iou_head_hidden_dim": 16,
-        },
-    )
-    torch.manual_seed(1)
-    model = Sam2Model(config).eval()
-    shake(model, 0.3)
-    model.save_pretrained(folder)
-    return model
-
-
-@pytest.fixture(scope="module")
-def sam2(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sam2")
-    model = tiny_sam2(folder)
-    (folder / "preprocessor_config.json").write_text(
-        '{"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.25, 0.3]}'
-    )
-    return folder, model
-
-
-@pytest.mark.parametrize("with_box", [True, False])
-def test_sam2_equals_a_direct_call_on_a_wide_picture(sam2, with_box):
-    folder, model = sam2
-    image = noise()
-    prompt = {"box": Box(0.25, 0.125, 0.75, 0.5)} if with_box else {"points": [Point(0.3, 0.7)]}
-    got = segment.set(backend="sam2", model=str(folder))(image, **prompt)
-    square = torch.nn.functional.interpolate(
-        torch.from_numpy(np.array(image.pixels)).permute(2, 0, 1)[None],
-        size=(64, 64),
-        mode="bilinear",
-        antialias=True,
-    )
-    mean = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)
-    std = torch.tensor([0.2, 0.25, 0.3]).view(1, 3, 1, 1)
-    given = (
-        {"input_boxes": torch.tensor([[[16.0, 8.0, 48.0, 32.0]]])}
-        if with_box
-        else {
-            "input_points": torch.tensor([[[[0.3 * 64, 0.7 * 64]]]]),
-            "input_labels": torch.tensor([[[1]]], dtype=torch.int32),
-        }
-    )
-    with torch.inference_mode():
-        out = model((square / 255 - mean) / std, multimask_output=not with_box, **given)
-    best = int(out.iou_scores[0, 0].argmax())
-    logits = torch.nn.functional.interpolate(
-        out.pred_masks[0, 0, best][None, None], size=(64, 96), mode="bilinear"
-    )[0, 0]
-    certain = (logits.abs() > 1e-4).numpy()
-    assert 0 < (logits > 0).sum() < logits.numel()
-    assert np.array_equal(got.values[0].cells[certain], (logits > 0).numpy()[certain])
-    score = float(out.iou_scores[0, 0, best])
-    assert got.found[0].score == pytest.approx(min(1, max(0, score)), abs=1e-5)
-
-
-def test_sam2_without_its_files_normalises_as_imagenet_and_is_loaded_once(tmp_path, sam2):
-    tiny_sam2(tmp_path)
-    loaded = load_sam2(str(tmp_path), "cpu", True)
-    assert loaded is load_sam2(str(tmp_path), "cpu", True)
-    grey = Image(np.full((10, 20, 3), 128, np.uint8))
-    wanted = [(128 / 255 - m) / s for m, s in zip(*NORMAL, strict=True)]
-    assert loaded.pixels(grey)[0, :, 5, 5].tolist() == pytest.approx(wanted, abs=1e-5)
-    assert isinstance(loaded, Sam2)
-    with pytest.raises(CheckpointError, match="cannot load SAM 2"):
-        load_sam2(str(tmp_path / "none"), "cpu", True)
+def test_a_mask_of_another_picture_is_not_laid_over_this_one(grid, fits):
+    mask = Mask(np.ones((grid[1], grid[0]), bool))
+    if fits:
+        assert show_mask(disc()[0], mask).values[0].size == (150, 100)
+    else:
+        with pytest.raises(ModelFault, match="expected a mask of this picture") as fault:
+            show_mask(disc()[0], mask)
+        assert fault.value.code is FaultCode.BAD_ARGS

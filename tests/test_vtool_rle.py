@@ -10,6 +10,10 @@ from vtool.errors import GeometryError
 from vtool.geometry import Mask
 from vtool.rle import decode_mask, encode_mask, pack_counts, run_lengths, unpack_counts
 
+COUNTS = (
+    "[61o0:I4L4M2N2N2O0O2O0O@N01O10OO30M030M030L140LO40M030M030M110O1O02`0101N101N2N2N3L4L7F\\5"
+)
+
 GRIDS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))
 
 
@@ -41,6 +45,16 @@ def test_worked_strings(counts, text):
     assert unpack_counts(text) == counts
 
 
+def test_a_mask_as_the_reference_writes_it():
+    """Output of pycocotools 2.0.11 for a disc with a hole, 37 rows and 41 columns."""
+    y, x = np.mgrid[:37, :41]
+    distance = (y - 18) ** 2 + (x - 20) ** 2
+    cells = (distance <= 225) & (distance >= 36)
+    body = {"size": [37, 41], "counts": COUNTS}
+    assert encode_mask(Mask(cells)) == body
+    assert decode_mask(body) == Mask(cells)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -55,6 +69,8 @@ def test_worked_strings(counts, text):
         {"size": [2, 2], "counts": 4},
         {"size": [2, 2], "counts": ["4"]},
         {"size": [0, 2], "counts": []},
+        {"size": [10**6, 10**6], "counts": [10**12]},
+        {"size": [10**5, 10**5], "counts": pack_counts([0, 10**10])},
     ],
 )
 def test_what_is_no_mask_is_refused(body):

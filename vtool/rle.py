@@ -14,6 +14,7 @@ import numpy as np
 
 from vtool.errors import GeometryError
 from vtool.geometry import Mask
+from vtool.media import MAX_PIXELS
 from vtool.message import Json
 
 _FIRST = 48
@@ -37,12 +38,15 @@ def decode_mask(body: Mapping[str, Json]) -> Mask:
     """A mask from either form.
 
     Raises:
-        GeometryError: Sizes or counts are missing, negative, or do not fill the grid.
+        GeometryError: Sizes or counts are missing, negative, or do not fill the grid, or the grid
+            is larger than any picture may be.
     """
     size, raw = body.get("size"), body.get("counts")
     if not isinstance(size, list) or len(size) != 2 or not all(_is_count(s) for s in size):
         raise GeometryError(f"an encoded mask needs size [height, width], got {size!r}")
     height, width = int(size[0]), int(size[1])  # type: ignore[arg-type]
+    if height * width > MAX_PIXELS:
+        raise GeometryError(f"an encoded mask is {width}x{height}, at most {MAX_PIXELS} cells")
     if isinstance(raw, str):
         counts = unpack_counts(raw)
     elif isinstance(raw, list) and all(_is_count(c) for c in raw):

@@ -9,6 +9,7 @@ Source: Rother, Kolmogorov, Blake, "GrabCut", SIGGRAPH 2004; OpenCV's implementa
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from vtool.errors import require
-from vtool.geometry import Box, Point
+from vtool.geometry import Box, Point, Size
 from vtool.media import Image
 from vtool.transform import Affine
 
@@ -39,12 +40,11 @@ class GrabCut:
         if prompt.box is None:
             return self._whole(image, prompt)
         # Only what is near matters: small things keep their pixels, far colours mislead nobody.
-        near = around(prompt.box)
-        part = image.crop(near)
-        got = self._whole(part, inside(prompt, near))
-        cells = np.zeros(image.pixels.shape[:2], np.bool_)
-        assert part.lineage is not None
-        x0, y0, x1, y1 = (int(v) for v in part.lineage.ops[-1][1])
+        x0, y0, x1, y1 = around(prompt.box, image.size)
+        width, height = image.size
+        near = Box(x0 / width, y0 / height, x1 / width, y1 / height)
+        got = self._whole(image.crop_pixels(x0, y0, x1, y1), inside(prompt, near))
+        cells = np.zeros((height, width), np.bool_)
         cells[y0:y1, x0:x1] = got.cells
         return Segmented(cells, got.score)
 
@@ -52,6 +52,10 @@ class GrabCut:
         cv2 = require("cv2", "vision")
         small = _shrunk(image)
         labels = _labels(cv2, small, prompt)
+        thing = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+        if thing.all() or not thing.any():
+            # On very small pictures points may leave one side without a pixel to learn from.
+            return Segmented(_enlarged(thing, image), 0.0)
         # OpenCV draws its first clusters from a generator of the process.
         with _LOCK:
             cv2.setRNGSeed(0)
@@ -62,11 +66,15 @@ class GrabCut:
         return Segmented(_enlarged(found, image), separation(cv2, small, found))
 
 
-def around(box: Box) -> Box:
-    """A box with half of its sides added on each side."""
+def around(box: Box, size: Size) -> tuple[int, int, int, int]:
+    """A box with half of its sides added on each side, outward to whole pixels: x0, y0, x1, y1."""
     dx, dy = (box.x2 - box.x1) / 2, (box.y2 - box.y1) / 2
-    return Box(
-        max(0.0, box.x1 - dx), max(0.0, box.y1 - dy), min(1.0, box.x2 + dx), min(1.0, box.y2 + dy)
+    width, height = size
+    return (
+        max(0, math.floor((box.x1 - dx) * width)),
+        max(0, math.floor((box.y1 - dy) * height)),
+        min(width, math.ceil((box.x2 + dx) * width)),
+        min(height, math.ceil((box.y2 + dy) * height)),
     )
 
 
@@ -111,10 +119,11 @@ def _labels(cv2: Any, pixels: NDArray[np.uint8], prompt: Prompt) -> NDArray[np.u
     labels = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
     box = prompt.box_pixels((width, height))
     if box is not None:
-        x1, y1, x2, y2 = box
+        # Outward to whole pixels; rounding errors of unit coordinates add none.
+        x1, y1 = np.floor(box[:2] + 1e-6).astype(int)
+        x2, y2 = np.ceil(box[2:] - 1e-6).astype(int)
         labels[:] = cv2.GC_BGD
-        rows = slice(int(y1), max(int(y1) + 1, round(y2)))
-        labels[rows, int(x1) : max(int(x1) + 1, round(x2))] = cv2.GC_PR_FGD
+        labels[y1:y2, x1:x2] = cv2.GC_PR_FGD
     told = prompt.point_pixels((width, height))
     if told is not None:
         near = max(2, round(min(width, height) * 0.02))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
+from vtool.errors import FaultCode, ModelFault
 from vtool.geometry import Mask
 from vtool.media import Image
 
@@ -22,11 +23,34 @@ COLOURS = {
 
 
 def fitted(mask: Mask, image: Image) -> NDArray[np.bool_]:
-    """The cells of a mask on the pixels of a picture (H, W)."""
+    """The cells of a mask on the pixels of a picture (H, W).
+
+    Raises:
+        ModelFault: `bad_args` where the two differ in shape by more than rounding.
+    """
     if mask.cells.shape == image.pixels.shape[:2]:
         return mask.cells
+    check_same_shape(mask, image)
     grey = PILImage.fromarray(mask.cells.astype(np.uint8) * 255)
     return np.asarray(grey.resize(image.size, PILImage.Resampling.NEAREST)) > 127
+
+
+def check_same_shape(mask: Mask, image: Image) -> None:
+    """Refuse a mask that cannot be of this picture, at whatever size it was made.
+
+    Raises:
+        ModelFault: `bad_args`.
+    """
+    (rows, columns), (width, height) = mask.cells.shape, image.size
+    # Either side of the mask's grid may be rounded by up to one cell.
+    if abs(columns * height - rows * width) > width + height:
+        raise ModelFault(
+            FaultCode.BAD_ARGS,
+            f"expected a mask of this picture ({width}x{height}), got one of a picture that is "
+            f"{columns}x{rows}",
+            hint="name the picture that the mask was made from",
+            field="mask",
+        )
 
 
 def lay_over(image: Image, masks: Sequence[Mask], colours: Sequence[str], opacity: float) -> Image:

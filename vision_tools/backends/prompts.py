@@ -26,6 +26,15 @@ class Prompt:
     points: tuple[Point, ...] = ()
     exclude: tuple[Point, ...] = ()
 
+    @property
+    def ambiguous(self) -> bool:
+        """Whether several things may be meant: one point lies on a part and on its whole.
+
+        Models then offer several masks and the best is taken; otherwise they give one, as SAM's
+        library advises for boxes and for several points.
+        """
+        return self.box is None and len(self.points) + len(self.exclude) == 1
+
     def box_pixels(self, size: Size) -> NDArray[np.float64] | None:
         """x1, y1, x2, y2 (4,) in pixels of the picture."""
         if self.box is None:

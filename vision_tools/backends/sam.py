@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from vtool.errors import CheckpointError, require
+from vtool.errors import CheckpointError, FaultCode, ModelFault, require
 from vtool.media import Image
 
 from .prompts import Prompt, Segmented
-from .torchvision_standin import torchvision_or_standin
+from .torchvision_standin import import_segment_anything
 
 CONVERT = (
     'python -c "import sys, torch, safetensors.torch as s; '
@@ -43,17 +43,24 @@ class Sam:
         self._seen = ""
 
     def segment(self, image: Image, prompt: Prompt) -> Segmented:
-        """The best of the masks that SAM offers for the prompt."""
+        """The best of the masks that SAM offers for the prompt.
+
+        Raises:
+            ModelFault: `bad_aspect`.
+        """
+        self._check_sides(image)
         told = prompt.point_pixels(image.size)
         with _LOCK:
             if self._seen != image.digest:
+                # Should embedding fail, the predictor holds no picture at all.
+                self._seen = ""
                 self._predictor.set_image(np.array(image.pixels))
                 self._seen = image.digest
             masks, scores, _ = self._predictor.predict(
                 point_coords=None if told is None else told[0],
                 point_labels=None if told is None else told[1],
                 box=prompt.box_pixels(image.size),
-                multimask_output=prompt.box is None,
+                multimask_output=prompt.ambiguous,
             )
         best = int(np.argmax(scores))
         return Segmented(masks[best].astype(np.bool_), _share(scores[best]))
@@ -64,12 +71,30 @@ class Sam:
         Args:
             image: Where to look.
             options: Of `SamAutomaticMaskGenerator`.
+
+        Raises:
+            ModelFault: `bad_aspect`.
         """
+        self._check_sides(image)
         maker = library().SamAutomaticMaskGenerator(self.model, **options)
         with _LOCK:
             found = maker.generate(np.array(image.pixels))
         made = [Segmented(f["segmentation"], _share(f["predicted_iou"])) for f in found]
         return sorted(made, key=lambda s: (-int(s.cells.sum()), -s.score))
+
+    def _check_sides(self, image: Image) -> None:
+        """Scaled to the encoder's side, a very long picture keeps not one pixel of its short one.
+
+        Raises:
+            ModelFault: `bad_aspect`.
+        """
+        width, height = image.size
+        if min(width, height) * self.model.image_encoder.img_size < 0.5 * max(width, height):
+            raise ModelFault(
+                FaultCode.BAD_ASPECT,
+                f"the picture is {width}x{height} pixels: too long to be segmented",
+                hint="cut a shorter part out first",
+            )
 
 
 def _share(score: float) -> float:
@@ -79,11 +104,10 @@ def _share(score: float) -> float:
 
 def library() -> ModuleType:
     """segment-anything, with torchvision's functions or their stand-ins."""
-    with _LOCK, torchvision_or_standin():
-        return require("segment_anything", "segment")
+    with _LOCK:
+        return import_segment_anything()
 
 
-@lru_cache(maxsize=2)
 def load_sam(path: str, device: str) -> Sam:
     """A checkpoint, loaded once.
 
@@ -92,10 +116,20 @@ def load_sam(path: str, device: str) -> Sam:
         device: Of torch.
 
     Raises:
-        CheckpointError: No such file, a pickle, or tensors that make no SAM.
+        CheckpointError: No such file, a pickle, a damaged one, or tensors that make no SAM.
     """
+    with _LOCK:
+        return _load(path, device)
+
+
+@lru_cache(maxsize=2)
+def _load(path: str, device: str) -> Sam:
     file = find_weights(Path(path).expanduser())
-    tensors = require("safetensors.torch", "train").load_file(file)
+    damaged = require("safetensors", "train").SafetensorError
+    try:
+        tensors = require("safetensors.torch", "train").load_file(file)
+    except (OSError, damaged) as err:
+        raise CheckpointError(f"{file} is damaged, or no safetensors file: {err}") from err
     model = build(tensors)
     try:
         model.load_state_dict(tensors)

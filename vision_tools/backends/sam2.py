@@ -65,11 +65,11 @@ class Sam2:
         given = self._given(torch, prompt)
         with _LOCK, torch.inference_mode():
             if self._seen != image.digest:
-                ready = self.pixels(image).to(self.model.device, self.model.dtype)
+                ready = self.pixels(image).to(self.model.device)
                 self._embedding = self.model.get_image_embeddings(ready)
                 self._seen = image.digest
             out = self.model(
-                image_embeddings=self._embedding, multimask_output=prompt.box is None, **given
+                image_embeddings=self._embedding, multimask_output=prompt.ambiguous, **given
             )
         scores = out.iou_scores[0, 0]
         best = int(scores.argmax())
@@ -94,7 +94,6 @@ class Sam2:
         return {k: v.to(self.model.device) for k, v in given.items()}
 
 
-@lru_cache(maxsize=2)
 def load_sam2(name: str, device: str, local_files_only: bool) -> Sam2:
     """A checkpoint, loaded once.
 
@@ -106,13 +105,31 @@ def load_sam2(name: str, device: str, local_files_only: bool) -> Sam2:
     Raises:
         CheckpointError: It is no SAM 2, or cannot be read.
     """
-    transformers = require("transformers", "train")
+    with _LOCK:
+        return _load(name, device, local_files_only)
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, device: str, local_files_only: bool) -> Sam2:
+    torch, transformers = require("torch", "train"), require("transformers", "train")
+    damaged = require("safetensors", "train").SafetensorError
+    folder = Path(name).expanduser()
+    name = str(folder) if folder.is_dir() else name
     try:
-        model = transformers.Sam2Model.from_pretrained(
-            name, local_files_only=local_files_only, use_safetensors=True
+        model, told = transformers.Sam2Model.from_pretrained(
+            name,
+            local_files_only=local_files_only,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as err:
+    except (OSError, ValueError, RuntimeError, damaged) as err:
         raise CheckpointError(f"cannot load SAM 2 from {name}: {err}") from err
+    # The library fills what is missing with random numbers and only warns.
+    if absent := sorted(told["missing_keys"]):
+        raise CheckpointError(
+            f"{name} holds no SAM 2: {len(absent)} of its tensors are missing, such as {absent[0]}"
+        )
     mean, std = _normalisation(name, local_files_only)
     return Sam2(model.to(device).eval(), mean, std)
 
