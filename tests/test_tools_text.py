@@ -11,7 +11,7 @@ import pytest
 import skimage.data
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
-from vtool.vision_tools.backends.ocr import Line, reading_order
+from vtool.vision_tools.backends.ocr import Line, read_one, reading_order
 from vtool.vision_tools.read_text import bounded, read_text
 
 from vtool.check import check_tool
@@ -66,6 +66,13 @@ def test_an_invoice_is_read_exactly_and_each_line_where_it_stands():
     assert all(f.score > 0.95 for f in found)
     for finding, box in zip(found, boxes, strict=True):
         assert overlap(pixels(finding.shape, image.size), box) > 0.55
+
+
+def test_reading_one_line_changes_nothing_for_the_next_document():
+    before = [f.label for f in read_text(document()[0]).found]
+    word = np.asarray(document(lines=("2026",), size=(120, 50), at=(10, 8))[0].pixels)
+    assert read_one(word)[0] == "2026"
+    assert [f.label for f in read_text(document()[0]).found] == before
 
 
 def test_a_part_is_read_in_the_coordinates_of_the_whole():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 from PIL import ImageFile
 
+from vtool import picture_file
 from vtool.errors import MediaError
 from vtool.media import Image
 from vtool.picture_file import decode_picture
@@ -95,3 +96,42 @@ def test_the_foreseen_canvas_is_no_smaller_than_the_real_one_by_more_than_a_rim(
     told = _turned_size(size, degrees)
     assert abs(real[0] - told[0]) <= 2
     assert abs(real[1] - told[1]) <= 2
+
+
+@pytest.mark.parametrize("size", [(64, 48), (101, 67), (17, 300)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"quality": 90},
+        {"quality": 75, "subsampling": 0},
+        {"quality": 60, "subsampling": 1},
+        {"quality": 85, "progressive": True},
+        {"quality": 100, "keep_rgb": True},
+        {"quality": 80, "restart_marker_blocks": 3},
+    ],
+    ids=str,
+)
+def test_the_fast_decoder_gives_pillow_s_pixels(monkeypatch, size, options):
+    pixels = np.random.default_rng(size[0]).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    out = io.BytesIO()
+    PILImage.fromarray(pixels).resize(size).save(out, "JPEG", **options)
+    data = out.getvalue()
+    with PILImage.open(io.BytesIO(data)) as img:
+        fast = picture_file.fast_jpeg(data, img)
+    assert fast is not None
+    monkeypatch.setattr(picture_file, "_jpeg_decoder", lambda: None)
+    assert np.array_equal(fast, decode_picture(data).pixels)
+
+
+def test_the_fast_decoder_leaves_the_rest_to_pillow():
+    grey, turned, torn = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    exif = PILImage.Exif()
+    exif[0x0112] = 6
+    picture = PILImage.fromarray(np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3))
+    picture.convert("L").save(grey, "JPEG")
+    picture.save(turned, "JPEG", exif=exif)
+    picture.save(torn, "JPEG")
+    assert decode_picture(grey.getvalue()).pixels.shape == (48, 64, 3)
+    assert decode_picture(turned.getvalue()).pixels.shape == (64, 48, 3)
+    with pytest.raises(MediaError, match="truncated"):
+        decode_picture(torn.getvalue()[:-300])

@@ -227,7 +227,7 @@ def has_count(raw: list[Json], count: int) -> bool:
 
 
 def plain_value(param: Param, raw: Json) -> Json:
-    """A string, number, boolean or list of strings, nothing coerced.
+    """A string, number, boolean, or list of strings or numbers, nothing coerced.
 
     Raises:
         ModelFault: `bad_args`.
@@ -236,11 +236,13 @@ def plain_value(param: Param, raw: Json) -> Json:
         Kind.STRING: isinstance(raw, str),
         Kind.INTEGER: isinstance(raw, int) and not isinstance(raw, bool),
         Kind.NUMBER: _is_number(raw),
+        Kind.NUMBERS: isinstance(raw, list) and are_numbers(raw),
         Kind.BOOLEAN: isinstance(raw, bool),
         Kind.STRINGS: isinstance(raw, list) and all(isinstance(v, str) for v in raw),
     }[param.kind]
     if not fits:
-        raise _mistyped(param, f"a {param.kind.value}", raw)
+        expected = "a list of finite numbers" if param.kind is Kind.NUMBERS else None
+        raise _mistyped(param, expected or f"a {param.kind.value}", raw)
     if param.choices and raw not in param.choices:
         raise _mistyped(param, f"one of {', '.join(param.choices)}", raw)
     return raw

@@ -177,6 +177,7 @@ def _sample(tool: Tool) -> dict[str, object]:
         Kind.STRINGS: ["sample"],
         Kind.INTEGER: 1,
         Kind.NUMBER: 1.0,
+        Kind.NUMBERS: [0.0],
         Kind.BOOLEAN: True,
     }
     return {

@@ -18,9 +18,10 @@ from vtool.media import Image
 from vtool.message import Action, Author, Json, Message, Part, Role, Show, Text, ToolCall
 from vtool.record import Context, StopReason
 from vtool.store import Store
-from vtool.task import Task
+from vtool.task import Task, TaskPart
 from vtool.toolbox import Toolbox, refusal
 from vtool.toolspec import ToolSpec
+from vtool.video.source import Video
 from vtool.workspace import Belongings, runtime_of
 
 
@@ -151,10 +152,7 @@ class ToolEnvironment:
             raise VToolError("an environment is single use: make a new one for another attempt")
         self._begun = True
         check_pictures(self.task, self.limits)
-        parts: list[Part] = [
-            Text(p) if isinstance(p, str) else Show(self.store.add(p).handle)
-            for p in self.task.prompt
-        ]
+        parts = [self._opening(p) for p in self.task.prompt]
         question = Message(role=Role.USER, parts=tuple(parts), author=Author.USER)
         if self.task.system is None:
             return (question,)
@@ -199,6 +197,15 @@ class ToolEnvironment:
     async def close(self) -> None:
         """Give back what the tools kept."""
         await asyncio.to_thread(self._belongings.close)
+
+    def _opening(self, part: TaskPart) -> Part:
+        if isinstance(part, str):
+            return Text(part)
+        handle = self.store.add(part).handle
+        if isinstance(part, Video):
+            # A video has no pixels of its own to show: tools look into it, by this name.
+            return Text(f"${handle} ({part.describe()})")
+        return Show(handle)
 
     async def _run(
         self,

@@ -100,6 +100,7 @@ class FaultCode(StrEnum):
     BAD_ASPECT = "bad_aspect"
     UNKNOWN_IMAGE = "unknown_image"
     BAD_IMAGE = "bad_image"
+    BAD_VIDEO = "bad_video"
     TOO_MANY_IMAGES = "too_many_images"
     BAD_WINDOW = "bad_window"
     NO_ROOM = "no_room"
@@ -143,6 +144,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 _INSTALL = {
     "train": "pip install -c constraints/cpu.txt 'vtool-agent[train]'",
     "photos": "pip install 'vtool-agent[photos]'",
+    "video": "pip install 'vtool-agent[video]'",
     "vision": "pip install 'vtool-agent[vision]'",
     "segment": "pip install 'vtool-agent[segment]'",
     "spatial": "pip install 'vtool-agent[spatial]'",

@@ -15,8 +15,11 @@ import re
 import stat
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,6 +172,9 @@ def decode_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
             check_pixels(img.size, max_pixels)
             check_pages(img)
             notes = frame_notes(img)
+            fast = fast_jpeg(data, img)
+            if fast is not None:
+                return Decoded(fast, notes)
             img.load()
             return Decoded(_rgb(upright(img)), notes)
     except MediaError:
@@ -177,6 +183,37 @@ def decode_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
         raise plain_words(err) from err
     finally:
         allow_partial()
+
+
+def fast_jpeg(data: bytes, img: PILImage.Image) -> NDArray[np.uint8] | None:
+    """A colour JPEG by simplejpeg, where that is installed: the same pixels in half the time.
+
+    Both call libjpeg-turbo with its exact transform and smooth upsampling. None where the file
+    is not of the plain kind, or is torn: then Pillow decides.
+
+    Args:
+        data: The file.
+        img: Its header, as Pillow read it.
+    """
+    if img.format != "JPEG" or img.mode != "RGB" or turn_of(img) is not None:
+        return None
+    decode = _jpeg_decoder()
+    if decode is None:
+        return None
+    try:
+        pixels: NDArray[np.uint8] = decode(data, colorspace="RGB", strict=True)
+    except ValueError:
+        return None
+    return pixels if pixels.shape == (img.height, img.width, 3) else None
+
+
+@cache
+def _jpeg_decoder() -> Callable[..., NDArray[np.uint8]] | None:
+    try:
+        import simplejpeg
+    except ImportError:
+        return None
+    return cast("Callable[..., NDArray[np.uint8]]", simplejpeg.decode_jpeg)
 
 
 def plain_words(err: Exception) -> Exception:
@@ -257,12 +294,17 @@ def frame_notes(img: PILImage.Image) -> tuple[str, ...]:
 
 def upright(img: PILImage.Image) -> PILImage.Image:
     """The picture as its EXIF orientation says; metadata that cannot be read is ignored."""
+    turn = turn_of(img)
+    return img if turn is None else img.transpose(turn)
+
+
+def turn_of(img: PILImage.Image) -> PILImage.Transpose | None:
+    """What lays the picture upright; None where it lies so, or where nobody can tell."""
     try:
-        turn = _TURNS.get(img.getexif().get(_ORIENTATION, 1))
+        return _TURNS.get(img.getexif().get(_ORIENTATION, 1))
     except Exception:
         # Whatever a damaged block of metadata does to its parser, the pixels are whole.
-        return img
-    return img if turn is None else img.transpose(turn)
+        return None
 
 
 def plain_png(data: bytes) -> bytes:

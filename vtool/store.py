@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +22,7 @@ from vtool.geometry import Box, Mask, Region, Shape, Size, Unmappable, coverage
 from vtool.media import Clip, Image, Op
 from vtool.message import Json
 from vtool.transform import Affine
+from vtool.video.source import Video
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,11 +72,12 @@ class Table:
     rows: tuple[Mapping[str, Json], ...]
 
 
-Value: TypeAlias = Image | Clip | Mask | DepthMap | Cloud | Table
+Value: TypeAlias = Image | Clip | Video | Mask | DepthMap | Cloud | Table
 
 _PREFIX: Mapping[type, str] = {
     Image: "image",
     Clip: "clip",
+    Video: "video",
     Mask: "mask",
     DepthMap: "depth",
     Cloud: "cloud",
@@ -132,7 +134,7 @@ class Entry:
 
     @property
     def kind(self) -> str:
-        """image, clip, mask, depth, cloud or table."""
+        """image, clip, video, mask, depth, cloud or table."""
         return self.handle.rsplit("_", 1)[0]
 
 
@@ -174,7 +176,7 @@ class Store:
         """Append a value.
 
         Args:
-            value: Picture, clip, mask, depth map, cloud or table.
+            value: Picture, clip, video, mask, depth map, cloud or table.
             origin: Where it came from; for a picture cut out of one that is here, the lineage
                 says it and this may be left out.
 
@@ -186,6 +188,8 @@ class Store:
             origin = self._from_lineage(value, origin)
             # From here on the origin tells the way back, one step at a time.
             value = value.rooted()
+        if isinstance(value, Clip) and origin.parent is not None and origin.times_s is None:
+            origin = replace(origin, times_s=value.times_s)
         for parent in {origin.parent, *(t.parent for t in origin.tiles)} - {None}:
             self[str(parent)]
         prefix = _PREFIX[type(value)]
@@ -213,7 +217,7 @@ class Store:
     def size(self, handle: str) -> Size | None:
         """Width and height in pixels, where the entry has them."""
         value = self[handle].value
-        if isinstance(value, Image | Clip):
+        if isinstance(value, Image | Clip | Video):
             return value.size
         if isinstance(value, Mask):
             return (value.cells.shape[1], value.cells.shape[0])
@@ -299,7 +303,7 @@ def check_visible(handle: str, store: Store) -> None:
 
 def value_digest(value: Value) -> str:
     """SHA-256 of a value's content, hexadecimal."""
-    if isinstance(value, Image | Clip):
+    if isinstance(value, Image | Clip | Video):
         return value.digest
     if isinstance(value, Table):
         return hashlib.sha256(json.dumps(value.rows, sort_keys=True).encode()).hexdigest()

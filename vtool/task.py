@@ -9,8 +9,9 @@ from typing import TypeAlias
 from vtool.geometry import Box, Point, Shape, Span
 from vtool.media import Clip, Image
 from vtool.message import Json
+from vtool.video.source import Video
 
-TaskPart: TypeAlias = str | Image | Clip
+TaskPart: TypeAlias = str | Image | Clip | Video
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,6 @@ class Task:
     tags: Mapping[str, Json] = field(default_factory=dict)
 
     @property
-    def media(self) -> tuple[Image | Clip, ...]:
-        """Pictures and clips of the prompt, in order."""
+    def media(self) -> tuple[Image | Clip | Video, ...]:
+        """Pictures, clips and videos of the prompt, in order."""
         return tuple(p for p in self.prompt if not isinstance(p, str))

@@ -11,6 +11,7 @@ from vtool.media import Clip, Image
 from vtool.message import Json
 from vtool.needs import Need
 from vtool.store import Cloud, DepthMap, Table
+from vtool.video.source import Video
 
 
 class Kind(StrEnum):
@@ -19,6 +20,7 @@ class Kind(StrEnum):
     IMAGE = "image"
     IMAGES = "images"
     CLIP = "clip"
+    VIDEO = "video"
     BOX = "box"
     BOXES = "boxes"
     POINT = "point"
@@ -31,6 +33,7 @@ class Kind(StrEnum):
     STRING = "string"
     INTEGER = "integer"
     NUMBER = "number"
+    NUMBERS = "numbers"
     BOOLEAN = "boolean"
     STRINGS = "strings"
 
@@ -39,6 +42,7 @@ KINDS: Mapping[object, Kind] = {
     Image: Kind.IMAGE,
     list[Image]: Kind.IMAGES,
     Clip: Kind.CLIP,
+    Video: Kind.VIDEO,
     Box: Kind.BOX,
     list[Box]: Kind.BOXES,
     Point: Kind.POINT,
@@ -51,6 +55,7 @@ KINDS: Mapping[object, Kind] = {
     str: Kind.STRING,
     int: Kind.INTEGER,
     float: Kind.NUMBER,
+    list[float]: Kind.NUMBERS,
     bool: Kind.BOOLEAN,
     list[str]: Kind.STRINGS,
 }
@@ -58,7 +63,7 @@ KINDS: Mapping[object, Kind] = {
 """Types of arguments that can be bound."""
 
 MEDIA_KINDS = frozenset({Kind.IMAGE, Kind.CLIP})
-VALUE_KINDS = frozenset({Kind.MASK, Kind.DEPTH, Kind.CLOUD, Kind.TABLE})
+VALUE_KINDS = frozenset({Kind.VIDEO, Kind.MASK, Kind.DEPTH, Kind.CLOUD, Kind.TABLE})
 PLACE_KINDS = frozenset({Kind.BOX, Kind.BOXES, Kind.POINT, Kind.POINTS})
 
 
@@ -73,7 +78,7 @@ class Param:
     default: Json = None
     choices: tuple[str, ...] = ()
     of: str | None = None
-    """For places and spans: the argument that names their picture or clip."""
+    """For places and spans: the argument that names their picture, clip or video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,7 @@ def _schema(p: Param, coordinates: Convention, picture: str) -> dict[str, Json]:
         Kind.SPAN: {**point, "note": "([start, end] in seconds)"},
         Kind.INTEGER: {"type": "integer"},
         Kind.NUMBER: number,
+        Kind.NUMBERS: {"type": "array", "items": number},
         Kind.BOOLEAN: {"type": "boolean"},
         Kind.STRINGS: {"type": "array", "items": {"type": "string"}},
     }

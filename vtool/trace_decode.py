@@ -45,6 +45,8 @@ from vtool.record import (
 from vtool.reward import Score, Unscored
 from vtool.store import Cloud, DepthMap, Entry, Origin, Store, Table, Tile, Value, value_digest
 from vtool.transform import Affine
+from vtool.video.index import Head
+from vtool.video.source import Video
 
 
 def decode_entries(body: Mapping[str, Any], media: Path) -> list[Entry]:
@@ -96,6 +98,8 @@ def _read_value(v: Mapping[str, Any], media: Path) -> Value:
         return _fetch(v["image"], media)
     if "clip" in v:
         return Clip(tuple(_fetch(d, media) for d in v["clip"]), tuple(v["times_s"]))
+    if "video" in v:
+        return _fetch_video(v["video"], v["file"], Head.of(v["head"]), media)
     if "mask" in v:
         return _read_mask(v["mask"], v["bits"])
     if "depth" in v:
@@ -110,6 +114,12 @@ def _fetch(digest: str, media: Path) -> Image:
     if not digest.isalnum():
         raise TraceError(f"{digest!r} is no digest")
     return Image.open(media / f"{digest}.png")
+
+
+def _fetch_video(digest: str, name: str, head: Head, media: Path) -> Video:
+    if not digest.isalnum() or Path(name).name != name or Path(name).stem != digest:
+        raise TraceError(f"{name!r} is no file of a video {digest!r}")
+    return Video.restore(media / name, head)
 
 
 def _read_mask(shape: list[int], bits: str) -> Mask:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from vtool.record import Context, Edge, Episode, Fold, Fork, Placement, Segment
 from vtool.reward import Score, Unscored
 from vtool.store import Cloud, DepthMap, Entry, Tile, Value
 from vtool.transform import Affine
+from vtool.video.source import Video
 
 
 def collect_entries(episode: Episode) -> tuple[list[Entry], dict[int, int]]:
@@ -224,6 +227,12 @@ def _value(value: Value, media: Path) -> Json:
         return {"image": _keep(value, media)}
     if isinstance(value, Clip):
         return {"clip": [_keep(f, media) for f in value.frames], "times_s": list(value.times_s)}
+    if isinstance(value, Video):
+        return {
+            "video": value.digest,
+            "file": _keep_file(value, media),
+            "head": asdict(value.head),
+        }
     if isinstance(value, Mask):
         return {"mask": list(value.cells.shape), "bits": _pack(np.packbits(value.cells))}
     if isinstance(value, DepthMap):
@@ -248,6 +257,21 @@ def _keep(image: Image, media: Path) -> str:
         temporary.write_bytes(image.encode("PNG"))
         temporary.replace(path)
     return image.digest
+
+
+def _keep_file(video: Video, media: Path) -> str:
+    """The file under its digest: one more link to it where the file system can, or a copy."""
+    video.check_unchanged()
+    suffix = video.path.suffix.lower() if video.path.suffix[1:].isalnum() else ""
+    path = media / f"{video.digest}{suffix}"
+    if not path.exists():
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            os.link(video.path, temporary)
+        except OSError:
+            shutil.copyfile(video.path, temporary)
+        temporary.replace(path)
+    return path.name
 
 
 def _pack(array: NDArray[Any]) -> str:

@@ -22,6 +22,7 @@ from vtool.message import Json
 from vtool.observation import Call, Finding, Observation, Way
 from vtool.store import Cloud, DepthMap, Table, Value
 from vtool.transform import Affine
+from vtool.video.source import Video
 
 DTYPES = ("uint8", "bool", "float32")
 """Arrays of other types are refused on both sides."""
@@ -196,6 +197,8 @@ class _Writer:
                 "metric": value.metric,
                 "camera": self.write(value.camera),
             }
+        if isinstance(value, Video):
+            raise WireError("a video cannot go to another process: it is read by its own worker")
         if isinstance(value, Mask):
             return {"kind": "mask", "array": self.array(value.cells)}
         return {"kind": "cloud", "array": self.array(value.points)}

@@ -54,7 +54,7 @@ def read_lines(
         return []
     engine = _engine(threads)
     with _LOCK:
-        # The engine keeps what a call does not say as the call before it left it.
+        # The engine keeps what it was called with last: everything is said each time.
         got = engine(
             np.ascontiguousarray(pixels[:, :, ::-1]),
             use_det=True,
@@ -83,7 +83,11 @@ def read_one(pixels: NDArray[np.uint8], *, threads: int = 1) -> tuple[str, float
     engine = _engine(threads)
     with _LOCK:
         got = engine(
-            np.ascontiguousarray(pixels[:, :, ::-1]), use_det=False, use_cls=False, use_rec=True
+            np.ascontiguousarray(pixels[:, :, ::-1]),
+            use_det=False,
+            use_cls=False,
+            use_rec=True,
+            text_score=0.5,
         )
     if not got.txts:
         return "", 0.0

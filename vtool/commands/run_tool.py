@@ -22,6 +22,7 @@ from vtool.store import Cloud, DepthMap, Entry, Store, Table, Value
 from vtool.tool import Tool, choose
 from vtool.toolbox import Toolbox
 from vtool.toolspec import VALUE_KINDS, Kind, Param, ToolSpec
+from vtool.video.source import Video
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +129,13 @@ def _found(thing: Found, dialect: Hermes, store: Store) -> dict[str, Json]:
 
 
 def read_value(path: Path, param: Param) -> Value:
-    """A mask (picture file, set where it is not black), a table (JSON), a map or a cloud.
+    """A video, a mask (picture file, set where it is not black), a table (JSON), a map or a cloud.
 
     Raises:
         MediaError: The file is not what the argument needs.
     """
+    if param.kind is Kind.VIDEO:
+        return Video.open(path)
     if param.kind is Kind.MASK:
         return Mask(Image.open(path).pixels.max(axis=2) > 0)
     if param.kind is Kind.TABLE:
@@ -171,6 +174,8 @@ def keep(entry: Entry, out: Path) -> Path:
             _write(folder / f"{time:010.3f}.png", frame.encode())
         return folder
     path = out / f"{entry.handle}.safetensors"
+    if isinstance(value, Video):
+        return value.path
     notes = {}
     if isinstance(value, DepthMap):
         array, notes["metric"] = value.values, "true" if value.metric else "false"

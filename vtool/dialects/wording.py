@@ -40,7 +40,7 @@ def fault_text(fault: Fault) -> str:
 def used(regions: Sequence[Region], dialect: Dialect, store: Store, shown: ShownSize | None) -> str:
     """States the places that a tool really used, in the dialect's coordinates."""
     body: list[Json] = [
-        {"image": dialect.picture_name(r.media, store), "used": place(r, dialect, store, shown)}
+        {**_named(r.media, dialect, store), "used": place(r, dialect, store, shown)}
         for r in regions
     ]
     return write_json(body[0] if len(body) == 1 else body)

@@ -12,6 +12,7 @@ from vtool.geometry import Mask
 from vtool.media import Clip, Image
 from vtool.observation import Observation
 from vtool.store import Cloud, DepthMap, Table, Value
+from vtool.video.source import Video
 
 _OVERHEAD = 1024
 """Bytes that an entry costs beside what it holds."""
@@ -116,5 +117,7 @@ def value_bytes(value: Value) -> int:
         return sum(int(f.pixels.nbytes) for f in value.frames)
     if isinstance(value, Table):
         return sum(len(str(row)) for row in value.rows)
+    if isinstance(value, Video):
+        return 0  # its frames are read when they are asked for, and kept elsewhere
     array = {Mask: "cells", DepthMap: "values", Cloud: "points"}[type(value)]
     return int(getattr(value, array).nbytes)
