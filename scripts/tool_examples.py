@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from example_pictures import ellipse, photo
+from example_video import film
 from PIL import Image as PILImage
 from vtool.vision_tools.draw_point import around
 from vtool.vision_tools.drawing import COLORS, Canvas, line_width, text_size
@@ -24,6 +25,7 @@ from vtool.message import Found, Json, Message, Show, Text, ToolCall
 from vtool.store import DepthMap, Store
 from vtool.tool import choose
 from vtool.toolbox import Toolbox
+from vtool.video.source import Video
 
 HEIGHT = 260
 """Pixels of a picture on a page."""
@@ -33,6 +35,8 @@ MOST_LINES = 12
 """Lines of what a model is told that a page shows."""
 LONGEST = 24
 """Characters of a label that is drawn; lines of text would hide what they stand on."""
+FRAMES = 4
+"""Of a clip that a page shows."""
 _GAP = 12
 
 
@@ -42,7 +46,7 @@ class Example:
 
     Args:
         arguments: As a model writes them in the Hermes dialect.
-        photos: Names of photographs or drawings, the pictures 1, 2 ... of the episode.
+        photos: Names of photographs or drawings (or `film`), the pictures 1, 2 ... of the episode.
         before: Calls that make what this one needs: (tool, arguments).
         settings: By tool, where other than the defaults are wanted.
         masks: Ellipses to be put into the store first, as `$mask_1` ...: each its box in shares.
@@ -65,6 +69,8 @@ class Shown:
     picture: bytes | None
 
 
+FILM = ("motorcycle_left", "chelsea")
+"""What the film shows."""
 _CUP = [240, 20, 720, 680]
 _MOTOR = ("motorcycle_left", "motorcycle_right")
 _PAIR = ("stereo_depth", {"left": 1, "right": 2})
@@ -100,6 +106,11 @@ def _on_clouds(arguments: Mapping[str, Json], *masks: tuple[float, float, float,
     return Example(arguments, _MOTOR, (_PAIR, *cuts), _CAMERA, masks, pictured=False)
 
 
+def _of_film(arguments: Mapping[str, Json], *, pictured: bool = True) -> Example:
+    """An example on the film."""
+    return Example({"video": "$video_1", **arguments}, ("film",), pictured=pictured)
+
+
 EXAMPLES: Mapping[str, Example] = {
     "cloud_distance": _on_clouds({"first": "$cloud_1", "second": "$cloud_2"}, *_WHEELS),
     "combine_masks": Example(
@@ -132,6 +143,12 @@ EXAMPLES: Mapping[str, Example] = {
     "show_mask": Example(
         {"image": 1, "mask": "$mask_1"}, ("astronaut",), masks=[(0.27, 0.0, 0.6, 0.36)]
     ),
+    "crop_video": _of_film({"span": [0.5, 1.5], "box": [300, 200, 800, 900], "count": 4}),
+    "find_changes": _of_film({}, pictured=False),
+    "glance": _of_film({}),
+    "read_subtitles": _of_film({"span": [0, 3]}, pictured=False),
+    "resample": _of_film({"span": [1.5, 2.5], "count": 4}),
+    "select_frames": _of_film({"times": [0.5, 1.5, 3.5]}),
     "contact_sheet": Example(
         {"images": [1, 2, 3], "columns": 3}, ("coffee", "astronaut", "chelsea")
     ),
@@ -194,7 +211,7 @@ def play(name: str, example: Example) -> Shown:
     """
     store = Store()
     for one in example.photos:
-        store.add(photo(one))
+        store.add(film(*map(photo, FILM)) if one == "film" else photo(one))
     for box in example.masks:
         store.add(ellipse(Box(*box), store.image("image_1")))
     for tool, arguments in (*example.before, (name, example.arguments)):
@@ -244,8 +261,12 @@ def _pictured(handle: str, store: Store) -> Image | None:
     value = store[handle].value
     if isinstance(value, Image):
         return value
-    if isinstance(value, Clip):
+    if isinstance(value, Video):
+        value = choose("glance")(value).values[0]
+        assert isinstance(value, Clip)
         return value.frames[0]
+    if isinstance(value, Clip):
+        return _strip(value)
     if isinstance(value, Mask):
         return Image(np.repeat(value.cells[:, :, None].astype(np.uint8) * 255, 3, axis=2))
     if isinstance(value, DepthMap):
@@ -253,6 +274,15 @@ def _pictured(handle: str, store: Store) -> Image | None:
         assert isinstance(seen, Image)
         return seen
     return None
+
+
+def _strip(clip: Clip) -> Image:
+    """Some frames side by side."""
+    count = min(len(clip.frames), FRAMES)
+    chosen = [round(i * (len(clip.frames) - 1) / max(1, count - 1)) for i in range(count)]
+    white = np.full((clip.size[1], 4, 3), 255, np.uint8)
+    parts = [part for i in chosen for part in (clip.frames[i].pixels, white)]
+    return Image(np.concatenate(parts[:-1], axis=1))
 
 
 def _photo_of(handle: str, store: Store) -> str:

@@ -38,6 +38,7 @@ KINDS = {
     Kind.IMAGE: "picture",
     Kind.IMAGES: "list of pictures",
     Kind.CLIP: "clip",
+    Kind.VIDEO: "video, by name",
     Kind.BOX: "box",
     Kind.BOXES: "list of boxes",
     Kind.POINT: "point",
@@ -49,6 +50,7 @@ KINDS = {
     Kind.TABLE: "table, by name",
     Kind.STRING: "text",
     Kind.STRINGS: "list of texts",
+    Kind.NUMBERS: "list of numbers",
     Kind.INTEGER: "whole number",
     Kind.NUMBER: "number",
     Kind.BOOLEAN: "true or false",
@@ -198,7 +200,7 @@ def description(tool: Tool) -> str:
 
 def row(param: Param) -> tuple[str, ...]:
     """One argument of the table."""
-    kind = KINDS[param.kind]
+    kind = KINDS.get(param.kind, param.kind.value)
     if param.kind in PLACE_KINDS or param.kind is Kind.SPAN:
         kind += f", of `{param.of}`"
     if param.choices:
