@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from example_film import film
 from example_pictures import ellipse, photo
+from example_video import film
 from PIL import Image as PILImage
 from vtool.vision_tools.draw_point import around
 from vtool.vision_tools.drawing import COLORS, Canvas, line_width, text_size
@@ -35,6 +35,8 @@ MOST_LINES = 12
 """Lines of what a model is told that a page shows."""
 LONGEST = 24
 """Characters of a label that is drawn; lines of text would hide what they stand on."""
+FRAMES = 4
+"""Of a clip that a page shows."""
 _GAP = 12
 
 
@@ -44,7 +46,7 @@ class Example:
 
     Args:
         arguments: As a model writes them in the Hermes dialect.
-        photos: Names of photographs or drawings, the pictures 1, 2 ... of the episode.
+        photos: Names of photographs or drawings (or `film`), the pictures 1, 2 ... of the episode.
         before: Calls that make what this one needs: (tool, arguments).
         settings: By tool, where other than the defaults are wanted.
         masks: Ellipses to be put into the store first, as `$mask_1` ...: each its box in shares.
@@ -57,8 +59,6 @@ class Example:
     settings: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     masks: Sequence[tuple[float, float, float, float]] = ()
     pictured: bool = True
-    film: bool = False
-    """Whether the episode has the film, as `$video_1`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,8 @@ class Shown:
     picture: bytes | None
 
 
+FILM = ("motorcycle_left", "chelsea")
+"""What the film shows."""
 _CUP = [240, 20, 720, 680]
 _MOTOR = ("motorcycle_left", "motorcycle_right")
 _PAIR = ("stereo_depth", {"left": 1, "right": 2})
@@ -84,11 +86,6 @@ _CAMERA = {
     }
 }
 """Calibration of the Middlebury pair at the size in which scikit-image holds it."""
-
-
-def _in_film(arguments: Mapping[str, Json], *, pictured: bool = True) -> Example:
-    """An example on the film."""
-    return Example({"video": "$video_1", **arguments}, film=True, pictured=pictured)
 
 
 def _in_space(arguments: Mapping[str, Json], **more: object) -> Example:
@@ -109,13 +106,12 @@ def _on_clouds(arguments: Mapping[str, Json], *masks: tuple[float, float, float,
     return Example(arguments, _MOTOR, (_PAIR, *cuts), _CAMERA, masks, pictured=False)
 
 
+def _of_film(arguments: Mapping[str, Json], *, pictured: bool = True) -> Example:
+    """An example on the film."""
+    return Example({"video": "$video_1", **arguments}, ("film",), pictured=pictured)
+
+
 EXAMPLES: Mapping[str, Example] = {
-    "crop_video": _in_film({"span": [6, 8], "box": [250, 0, 750, 600], "count": 4}),
-    "find_changes": _in_film({}, pictured=False),
-    "glance": _in_film({}),
-    "read_subtitles": _in_film({"span": [2, 6]}, pictured=False),
-    "resample": _in_film({"span": [2.5, 3.5], "count": 4}),
-    "select_frames": _in_film({"times": [1, 4, 7]}),
     "cloud_distance": _on_clouds({"first": "$cloud_1", "second": "$cloud_2"}, *_WHEELS),
     "combine_masks": Example(
         {"first": "$mask_1", "second": "$mask_2", "how": "difference"},
@@ -147,6 +143,12 @@ EXAMPLES: Mapping[str, Example] = {
     "show_mask": Example(
         {"image": 1, "mask": "$mask_1"}, ("astronaut",), masks=[(0.27, 0.0, 0.6, 0.36)]
     ),
+    "crop_video": _of_film({"span": [0.5, 1.5], "box": [300, 200, 800, 900], "count": 4}),
+    "find_changes": _of_film({}, pictured=False),
+    "glance": _of_film({}),
+    "read_subtitles": _of_film({"span": [0, 3]}, pictured=False),
+    "resample": _of_film({"span": [1.5, 2.5], "count": 4}),
+    "select_frames": _of_film({"times": [0.5, 1.5, 3.5]}),
     "contact_sheet": Example(
         {"images": [1, 2, 3], "columns": 3}, ("coffee", "astronaut", "chelsea")
     ),
@@ -209,9 +211,7 @@ def play(name: str, example: Example) -> Shown:
     """
     store = Store()
     for one in example.photos:
-        store.add(photo(one))
-    if example.film:
-        store.add(film())
+        store.add(film(*map(photo, FILM)) if one == "film" else photo(one))
     for box in example.masks:
         store.add(ellipse(Box(*box), store.image("image_1")))
     for tool, arguments in (*example.before, (name, example.arguments)):
@@ -261,10 +261,12 @@ def _pictured(handle: str, store: Store) -> Image | None:
     value = store[handle].value
     if isinstance(value, Image):
         return value
-    if isinstance(value, Clip):
-        return _strip(value.frames)
     if isinstance(value, Video):
-        return _strip(value.clip([0.5, 4.5, 7.5], size=(160, 120)).frames)
+        value = choose("glance")(value).values[0]
+        assert isinstance(value, Clip)
+        return value.frames[0]
+    if isinstance(value, Clip):
+        return _strip(value)
     if isinstance(value, Mask):
         return Image(np.repeat(value.cells[:, :, None].astype(np.uint8) * 255, 3, axis=2))
     if isinstance(value, DepthMap):
@@ -274,12 +276,13 @@ def _pictured(handle: str, store: Store) -> Image | None:
     return None
 
 
-def _strip(frames: Sequence[Image]) -> Image:
-    """Some frames below each other, two a row."""
-    some = [f.resize((160, 120)).pixels for f in frames[:: max(1, len(frames) // 6)][:6]]
-    some += [np.full_like(some[0], 255)] * (len(some) % 2)
-    rows = [np.concatenate(some[i : i + 2], axis=1) for i in range(0, len(some), 2)]
-    return Image(np.concatenate(rows, axis=0))
+def _strip(clip: Clip) -> Image:
+    """Some frames side by side."""
+    count = min(len(clip.frames), FRAMES)
+    chosen = [round(i * (len(clip.frames) - 1) / max(1, count - 1)) for i in range(count)]
+    white = np.full((clip.size[1], 4, 3), 255, np.uint8)
+    parts = [part for i in chosen for part in (clip.frames[i].pixels, white)]
+    return Image(np.concatenate(parts[:-1], axis=1))
 
 
 def _photo_of(handle: str, store: Store) -> str:

@@ -50,6 +50,7 @@ KINDS = {
     Kind.TABLE: "table, by name",
     Kind.STRING: "text",
     Kind.STRINGS: "list of texts",
+    Kind.NUMBERS: "list of numbers",
     Kind.INTEGER: "whole number",
     Kind.NUMBER: "number",
     Kind.NUMBERS: "list of numbers",
@@ -200,7 +201,7 @@ def description(tool: Tool) -> str:
 
 def row(param: Param) -> tuple[str, ...]:
     """One argument of the table."""
-    kind = KINDS[param.kind]
+    kind = KINDS.get(param.kind, param.kind.value)
     if param.kind in PLACE_KINDS or param.kind is Kind.SPAN:
         kind += f", of `{param.of}`"
     if param.choices:
