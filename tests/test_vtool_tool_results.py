@@ -9,7 +9,7 @@ import pytest
 
 from vtool.dialects.hermes import Hermes
 from vtool.dialects.wording import said
-from vtool.errors import RecipeError
+from vtool.errors import RecipeError, UnknownName
 from vtool.geometry import Box, Mask, Point, Region, Unmappable
 from vtool.media import Image
 from vtool.message import Author, Text, ToolCall
@@ -181,3 +181,15 @@ def test_findings_are_told_in_the_model_s_coordinates_and_kept_in_the_trace(tmp_
         writer.write(episode)
     (back,) = read_trace(tmp_path)
     assert back.episode.path_messages()[0].outcomes[0].found == message.outcomes[0].found
+
+
+def test_descriptions_can_be_reworded_and_names_do_not_move_for_it():
+    box = Toolbox([side_by_side()])
+    own = box.specs[0].description
+    other = {"pair": ["Join two views.", "Put pictures next to each other."]}
+    drawn = {box.view(seed, other).specs[0].description for seed in range(20)}
+    assert drawn == {own, *other["pair"]}
+    assert box.view(3).specs[0].description == own
+    assert box.view(3, other).specs[0].name == box.view(3).specs[0].name
+    with pytest.raises(UnknownName, match="pair"):
+        box.view(0, {"pear": ["x"]})

@@ -52,6 +52,7 @@ class DepthSettings(Settings):
     ),
     seconds=120,
     concurrency=1,
+    isolated=True,
 )
 def depth(image: Image, settings: DepthSettings = DepthSettings()) -> Observation:
     """Estimate the depth of every pixel of a picture; larger is farther.
@@ -72,6 +73,17 @@ def depth(image: Image, settings: DepthSettings = DepthSettings()) -> Observatio
         "estimated in metres" if metric else "relative: only the order holds, 0 nearest, 1 farthest"
     )
     return Observation((made,), depth_words(made, kind), ways=((Way(image),),))
+
+
+@depth.warm
+def load(settings: DepthSettings) -> None:
+    """Load the checkpoint before the first call's clock runs."""
+    mono_depth.load(
+        settings.model or "",
+        device=settings.device,
+        says=settings.says,
+        local_files_only=settings.local_files_only,
+    )
 
 
 def camera_of(settings: DepthSettings, size: Size) -> Camera | None:

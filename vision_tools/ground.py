@@ -47,7 +47,7 @@ NEEDS = (
 )
 
 
-@tool(needs=NEEDS, seconds=120, concurrency=1)
+@tool(needs=NEEDS, seconds=120, concurrency=1, isolated=True)
 def ground(
     image: Image, phrases: list[str], settings: GroundSettings = GroundSettings()
 ) -> Observation:
@@ -62,6 +62,14 @@ def ground(
     found = look(image, asked, settings)
     text = "" if found else f"no {in_words(asked)} found"
     return Observation(text=text, found=tuple(d.finding() for d in found))
+
+
+@ground.warm
+def load(settings: GroundSettings) -> None:
+    """Load the checkpoint before the first call's clock runs."""
+    zero_shot.load(
+        settings.model or "", device=settings.device, local_files_only=settings.local_files_only
+    )
 
 
 def look(image: Image, phrases: Sequence[str], settings: GroundSettings) -> list[Detection]:

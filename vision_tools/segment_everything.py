@@ -44,6 +44,7 @@ class EverythingSettings(Settings):
     ),
     seconds=300,
     concurrency=1,
+    isolated=True,
 )
 def segment_everything(
     image: Image,

@@ -143,15 +143,26 @@ class Toolbox:
                 raise UnknownName("tool", name, self._offers)
         return self._with({n: o for n, o in self._offers.items() if n in names})
 
-    def view(self, seed: int) -> Toolbox:
+    def view(self, seed: int, wordings: Mapping[str, Sequence[str]] | None = None) -> Toolbox:
         """The same tools under random names, seeded; results and caches stay shared.
+
+        Args:
+            seed: Of names and choices.
+            wordings: Other descriptions by tool; one of them, or the tool's own, is drawn.
+
+        Raises:
+            UnknownName: A wording for a tool that is not in this toolbox.
 
         Source: adaptive learning of AdaReasoner (Tool-GRPO): random identifiers make a policy
         read descriptions instead of names.
         """
         rng = np.random.Generator(np.random.Philox(key=seed))
         offers = {}
-        for offer in self._offers.values():
+        for name in wordings or {}:
+            if name not in self._offers:
+                raise UnknownName("tool", name, self._offers)
+        for own, offer in self._offers.items():
+            said = (offer.spec.description, *(wordings or {}).get(own, ()))
             words = iter(_words(rng, 1 + len(offer.spec.params)))
             name = f"tool_{next(words)}"
             renamed = {p.name: f"arg_{next(words)}" for p in offer.spec.params}
@@ -159,7 +170,8 @@ class Toolbox:
                 replace(p, name=renamed[p.name], of=renamed.get(p.of or ""))
                 for p in offer.spec.params
             )
-            spec = replace(offer.spec, name=name, params=params)
+            about = said[int(rng.integers(len(said)))] if len(said) > 1 else said[0]
+            spec = replace(offer.spec, name=name, description=about, params=params)
             offers[name] = _Offer(offer.tool, spec, {v: k for k, v in renamed.items()})
         return self._with(offers)
 
