@@ -22,6 +22,7 @@ from vtool.reward import Unscored
 from vtool.toolbox import Toolbox
 from vtool.toolspec import ToolSpec
 from vtool.trace import TraceRecord, read_trace
+from vtool.workspace import check_runtime
 
 from .assembly import model_folder, seed_everything
 from .batch import Sample, make_sample
@@ -111,8 +112,10 @@ class Imitator:
 
     def _read(self, folder: Path) -> list[Sample]:
         episodes = good_episodes(read_trace(folder), self.recipe.trace_least)
-        specs = Toolbox(self.recipe.tools).specs
-        samples = teacher_samples(episodes, self.renderer, self.vlm.family, specs)
+        toolbox = Toolbox(self.recipe.tools)
+        for episode in episodes:
+            check_runtime(episode.runtime, toolbox.runtime)
+        samples = teacher_samples(episodes, self.renderer, self.vlm.family, toolbox.specs)
         if not samples:
             raise DataError(f"{folder}: no episode in it can be learnt from")
         return samples

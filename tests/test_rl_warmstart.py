@@ -13,13 +13,13 @@ from vtool.rl.metrics_log import read_metrics
 from vtool.rl.train import train
 from vtool.rl.warmstart import encode_context, good_episodes, teacher_samples
 
-from vtool.errors import DataError
+from vtool.errors import DataError, VToolError
 from vtool.message import Action, Author, Message, Role, Show, Text, ToolCall
 from vtool.record import Episode, Fork, Segment, StopReason
 from vtool.reward import Score, Unscored
 from vtool.shipped import shipped
 from vtool.store import Origin
-from vtool.trace import TraceRecord, write_trace
+from vtool.trace import TraceRecord, read_trace, write_trace
 
 
 def said(text, *calls, answer=None):
@@ -123,6 +123,14 @@ def test_a_run_of_imitation_lowers_the_nll_and_resumes_bit_for_bit(trace, tmp_pa
     train(imitation(trace, steps=3, checkpoint_every=3), tmp_path / "parts")
     train(imitation(trace, steps=8, checkpoint_every=3), tmp_path / "parts")
     assert trained(tmp_path / "parts") == trained(tmp_path / "whole")
+
+
+def test_episodes_of_tools_that_kept_state_are_not_taken_by_those_that_do_not(trace, tmp_path):
+    records = list(read_trace(trace))
+    records[1].episode.runtime = {**records[1].episode.runtime, "persistent": True}
+    write_trace(tmp_path / "mixed", records)
+    with pytest.raises(VToolError, match="kept state between calls"):
+        train(imitation(tmp_path / "mixed"), tmp_path / "run")
 
 
 def test_an_empty_trace_is_refused(tmp_path):

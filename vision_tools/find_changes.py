@@ -32,7 +32,7 @@ class Changes(Settings):
     max_frames: int = 1500
     width: int = 64
     cut_level: float = 0.08
-    cut_ratio: float = 4.0
+    cut_ratio: float = 2.5
     most: int = 8
 
 

@@ -73,7 +73,7 @@ def place(region: Region, dialect: Dialect, store: Store, shown: ShownSize | Non
     """One place in raw numbers."""
     shape = region.shape
     if isinstance(shape, Span):
-        return [shape.start_s, shape.end_s]
+        return [round(shape.start_s, 3), round(shape.end_s, 3)]
     size = store.size(region.media)
     if size is None:
         raise RecordError(f"{region.media} has no size: no place in it can be written")
