@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,7 @@ def test_commands_that_a_page_names_exist(page):
     for target in re.findall(r"\bmake ([a-z-]+)\b(?=[`\s])", text):
         if f"`make {target}" in text or f"\nmake {target}" in text:
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    known = {"ask", "data", "doctor", "eval", "tools", "train", "view"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    known = set(project["entry-points"]["vtool.commands"])
     for command in re.findall(r"(?:^|`)vtool ([a-z]+)", text, re.MULTILINE):
         assert command in known, command
