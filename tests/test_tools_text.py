@@ -11,7 +11,7 @@ import pytest
 import skimage.data
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
-from vtool.vision_tools.backends.ocr import Line, read_one, reading_order
+from vtool.vision_tools.backends.ocr import Line, read_lines, read_one, reading_order, widened
 from vtool.vision_tools.read_text import bounded, read_text
 
 from vtool.check import check_tool
@@ -158,3 +158,11 @@ def test_a_model_is_told_lines_in_its_own_coordinates():
 
 def test_read_text_conforms():
     check_tool(read_text, {"image": document()[0]})
+
+
+def test_a_tall_strip_is_read_in_bounded_time_and_places_do_not_move():
+    strip = np.full((300, 9, 3), 255, np.uint8)
+    wide = widened(strip)
+    assert wide.shape == (300, 75, 3)
+    assert np.array_equal(wide[:, :9], strip)
+    assert read_lines(strip) == []

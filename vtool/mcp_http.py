@@ -33,8 +33,11 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # nothing else is served, and nothing passes unasked
+            await send({"type": "websocket.close", "code": 1008})
             return
         status = self.verdict(
             [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]

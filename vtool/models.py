@@ -81,9 +81,11 @@ class Artifact:
     def is_here(self) -> bool:
         """Whether it was fetched; looks at names and sizes, reads no weights."""
         told = _read_told(self.folder)
-        return told.get("recipe") == self.recipe and all(
-            _size(self.folder / name) == told["files"][name]["size"] for name in self.files
-        )
+        files = told.get("files")
+        if told.get("recipe") != self.recipe or not isinstance(files, dict):
+            return False
+        sizes = {n: (files.get(n) or {}).get("size") for n in self.files}
+        return all(size is not None and _size(self.folder / n) == size for n, size in sizes.items())
 
     def is_whole(self) -> bool:
         """Whether it was fetched and every byte is as it was then."""

@@ -158,13 +158,15 @@ class Toolbox:
         """
         rng = np.random.Generator(np.random.Philox(key=seed))
         offers = {}
+        # All names in one draw: drawn one by one, two tools could get the same.
+        names = dict(zip(self._offers, _words(rng, len(self._offers)), strict=True))
         for name in wordings or {}:
             if name not in self._offers:
                 raise UnknownName("tool", name, self._offers)
         for own, offer in self._offers.items():
             said = (offer.spec.description, *(wordings or {}).get(own, ()))
-            words = iter(_words(rng, 1 + len(offer.spec.params)))
-            name = f"tool_{next(words)}"
+            words = iter(_words(rng, len(offer.spec.params)))
+            name = f"tool_{names[own]}"
             renamed = {p.name: f"arg_{next(words)}" for p in offer.spec.params}
             params = tuple(
                 replace(p, name=renamed[p.name], of=renamed.get(p.of or ""))

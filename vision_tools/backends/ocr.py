@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from vtool.errors import require
 from vtool.geometry import Box, Size, clamp
 
+TALLEST = 4
+"""Times that a strip may be taller than wide before it is widened."""
 MIN_SIDE = 8
 """Below so many pixels there is nothing to read."""
 _LOCK = threading.Lock()
@@ -53,6 +55,7 @@ def read_lines(
     if min(pixels.shape[:2]) < MIN_SIDE:
         return []
     engine = _engine(threads)
+    pixels = widened(pixels)
     with _LOCK:
         # The engine keeps what it was called with last: everything is said each time.
         got = engine(
@@ -71,6 +74,17 @@ def read_lines(
             if text.strip()
         ]
     )
+
+
+def widened(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A tall strip with its last column repeated to the right, so that no place moves.
+
+    The engine enlarges the shorter side to some hundred pixels: a strip of 9 x 300 would become
+    one of 736 x 24,533, with gigabytes and minutes to match.
+    """
+    height, width = pixels.shape[:2]
+    missing = -(-height // TALLEST) - width
+    return pixels if missing <= 0 else np.pad(pixels, ((0, 0), (0, missing), (0, 0)), mode="edge")
 
 
 def read_one(pixels: NDArray[np.uint8], *, threads: int = 1) -> tuple[str, float]:

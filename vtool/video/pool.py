@@ -30,9 +30,15 @@ class Worker:
 
     def __init__(self) -> None:
         require("av", "video")
-        command = [sys.executable, "-m", "vtool.video.worker"]
+        # -P, and our own path: the folder one stands in must not bring modules along.
+        command = [sys.executable, "-P", "-m", "vtool.video.worker"]
+        path = os.pathsep.join(p for p in sys.path if p)
         self._child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
         )
         assert self._child.stdin is not None
         assert self._child.stdout is not None
