@@ -193,3 +193,12 @@ def test_descriptions_can_be_reworded_and_names_do_not_move_for_it():
     assert box.view(3, other).specs[0].name == box.view(3).specs[0].name
     with pytest.raises(UnknownName, match="pair"):
         box.view(0, {"pear": ["x"]})
+
+
+def test_places_lead_to_the_right_one_of_two_pictures_with_equal_pixels():
+    store, pair = Store(), side_by_side()
+    for _ in range(2):
+        store.add(Image(np.full((10, 20, 3), 255, np.uint8)))
+    (handle,) = run(store, pair, name="pair", images=[1, 2]).outcomes[0].handles
+    for place, wanted in ((Point(0.2, 0.5), "image_1"), (Point(0.8, 0.5), "image_2")):
+        assert store.to_source(Region(handle, place)).media == wanted

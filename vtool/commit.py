@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vtool.binding import Binding
@@ -94,8 +94,7 @@ def _origin(ways: tuple[Way, ...], done: Done, store: Store) -> Origin:
     name, handles = done.tool.spec.name, list(done.binding.media.values())
     if done.tool.workspace_arg:  # it saw every picture
         handles += [e.handle for e in store.images() if e.handle not in handles]
-    by_digest = {store[h].digest: h for h in handles}
-    parents = [_handle(way.of, by_digest, name) for way in ways]
+    parents = [_handle(way.of, handles, store, name) for way in ways]
     tiles = tuple(
         Tile(way.cell, parent, way.transform)
         for way, parent in zip(ways, parents, strict=True)
@@ -111,8 +110,7 @@ def _origin(ways: tuple[Way, ...], done: Done, store: Store) -> Origin:
 def _found(
     seen: Observation, binding: Binding, made: Sequence[Entry], store: Store
 ) -> tuple[Found, ...]:
-    handles = {store[h].digest: h for h in reversed(binding.media.values())}
-    handles |= {e.digest: e.handle for e in made}
+    handles = [*binding.media.values(), *(e.handle for e in made)]
     first = next(iter(binding.media.values()), None)
     if first is None and any(f.of is None for f in seen.found):
         raise ToolBroken("a tool that was given no picture found something in it")
@@ -120,7 +118,9 @@ def _found(
         Found(
             store.to_picture(
                 Region(
-                    _handle(f.of, handles, "of this call") if f.of is not None else str(first),
+                    _handle(f.of, handles, store, "of this call")
+                    if f.of is not None
+                    else str(first),
                     f.shape,
                 )
             ),
@@ -132,11 +132,16 @@ def _found(
     )
 
 
-def _handle(value: Value, handles: Mapping[str, str], tool: str) -> str:
+def _handle(value: Value, handles: Sequence[str], store: Store, tool: str) -> str:
+    """The entry meant: the very value first, since two pictures may have equal pixels."""
+    for handle in handles:
+        if store[handle].value is value:
+            return handle
     digest = value_digest(value)
-    if digest not in handles:
-        raise ToolBroken(f"tool {tool} speaks of a value that it was neither given nor made")
-    return handles[digest]
+    for handle in handles:
+        if store[handle].digest == digest:
+            return handle
+    raise ToolBroken(f"tool {tool} speaks of a value that it was neither given nor made")
 
 
 def _effective(seen: Observation, binding: Binding) -> tuple[Region, ...]:
