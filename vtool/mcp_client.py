@@ -74,7 +74,11 @@ def mcp_tools(
         MissingExtra: The extra `mcp` is not installed.
     """
     server = McpServer(command, url=url, token=token, env=env, pin=pin)
-    return server.tools(only=only, prefix=prefix, seconds=seconds)
+    try:
+        return server.tools(only=only, prefix=prefix, seconds=seconds)
+    except BaseException:
+        server.close()
+        raise
 
 
 class McpServer:
@@ -105,8 +109,8 @@ class McpServer:
         self._pin = pin
         self._loop: asyncio.AbstractEventLoop | None = None
         self._line: asyncio.Task[_Line] | None = None
+        self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        atexit.register(self.close)
 
     @property
     def digest(self) -> str:
@@ -134,14 +138,20 @@ class McpServer:
         return await asyncio.wrap_future(self._submit(self._call(name, dict(arguments))))
 
     def close(self) -> None:
-        """End the connection and, if it was started here, the server."""
+        """End the connection and, if it was started here, the server.
+
+        A later call would connect again. More than once is allowed.
+        """
         with self._lock:
             loop, self._loop = self._loop, None
-        if loop is None:
+            thread, self._thread = self._thread, None
+        atexit.unregister(self.close)
+        if loop is None or thread is None:
             return
         with contextlib.suppress(Exception):
             asyncio.run_coroutine_threadsafe(self._hang_up(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
 
     def _listed(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._submit(self._list()).result(START_S + 5)
@@ -153,10 +163,12 @@ class McpServer:
     def _submit(self, going: Any) -> Future[Any]:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(
+                self._loop, self._line = asyncio.new_event_loop(), None
+                self._thread = threading.Thread(
                     target=_run_forever, args=(self._loop,), daemon=True, name="mcp"
-                ).start()
+                )
+                self._thread.start()
+                atexit.register(self.close)
             return asyncio.run_coroutine_threadsafe(going, self._loop)
 
     async def _connected(self) -> _Line:
@@ -211,7 +223,7 @@ class McpServer:
         version = _digest([dict(row)])[:16]
         # What a server does is its own affair: never taken from the cache.
         spec = ToolSpec(prefix + name, description, params, version, seconds, 0, False)
-        return Tool(spec, call)
+        return Tool(spec, call, holds=self)
 
 
 class _Line:
@@ -421,7 +433,10 @@ def _usable(task: asyncio.Task[_Line]) -> bool:
 
 def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
-    loop.run_forever()
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 def _closed() -> int:

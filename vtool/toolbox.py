@@ -7,6 +7,7 @@ stopped. How one call is carried out is the matter of `vtool.workers`.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
@@ -125,8 +126,13 @@ class Toolbox:
         return THREADS.hung
 
     async def close(self) -> None:
-        """End the worker processes; views share them. A later call would start them again."""
+        """End worker processes and connections; views share them.
+
+        A later call would start them again.
+        """
         await self._runner.close()
+        for held in {id(h): h for h in (o.tool.holds for o in self._offers.values()) if h}.values():
+            await asyncio.to_thread(held.close)
 
     @property
     def runtime(self) -> dict[str, Json]:
