@@ -20,6 +20,8 @@ from .loss import LossReport, LossSpec, merge_metrics, policy_loss
 from .policy import Policy
 from .recipe_check import check_learner
 
+MAX_COPIED = 1 << 27
+"""Trainable numbers up to which the distance of a step is measured."""
 FIRST = ("mismatch_max", "mismatch_kl")
 
 
@@ -47,6 +49,8 @@ class LearnerSettings:
         batch_tokens: Tokens of a micro-batch, padding included.
         max_skipped: Steps in a row without finite gradient, after which learning stops.
         freeze: ``vision`` and ``language`` keep their weights if named.
+        checkpointing: Keep only the inputs of layers for the backward pass (less memory, more
+            time).
     """
 
     lr: float = 3e-4
@@ -64,6 +68,7 @@ class LearnerSettings:
     batch_tokens: int = 16384
     max_skipped: int = 5
     freeze: tuple[str, ...] = ()
+    checkpointing: bool = False
 
     def __post_init__(self) -> None:
         check_learner(self)
@@ -91,7 +96,7 @@ class Learner:
         policy: Policy,
         settings: LearnerSettings,
         steps: int,
-        reference: Policy | None = None,
+        reference: torch.nn.Module | None = None,
     ) -> None:
         self.settings, self.steps, self.reference = settings, steps, reference
         self.accelerator = Accelerator(cpu=policy.vlm.device.type == "cpu")
@@ -222,7 +227,8 @@ class Learner:
         norm = self.accelerator.clip_grad_norm_(
             [p for _, p in self.policy.named()], self.settings.grad_clip
         )
-        before = self.policy.snapshot()
+        # A copy of billions of weights only to tell how far they moved is not worth its memory.
+        before = self.policy.snapshot() if self.policy.learns <= MAX_COPIED else None
         fine = is_finite(norm)
         if fine:
             self.optimizer.step()
@@ -235,11 +241,8 @@ class Learner:
                 f"{self.skipped} steps in a row without a finite gradient: lower the learning "
                 "rate or look for NaN in rewards; the last good weights are kept"
             )
-        return {
-            "grad_norm": float(norm),
-            "skipped": float(not fine),
-            "step_distance": self.policy.distance(before),
-        }
+        told = {"grad_norm": float(norm), "skipped": float(not fine)}
+        return told if before is None else told | {"step_distance": self.policy.distance(before)}
 
 
 def is_finite(norm: Tensor) -> bool:

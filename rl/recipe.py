@@ -10,6 +10,7 @@ from typing import Any
 from vtool.config import build, override, read_yaml
 from vtool.environment import Limits
 from vtool.errors import RecipeError, nearest
+from vtool.families.adapters import AdapterSpec
 from vtool.record import Sampling
 
 from .alarms import AlarmSettings
@@ -102,6 +103,10 @@ class Recipe:
         sampling: How attempts are drawn.
         limits: Bounds of an episode.
         learner: Optimisation.
+        adapter: Train low-rank adapters instead of the weights: `{rank: 16, alpha: 32}`.
+        precision: float32; mixed (float32 weights, bfloat16 arithmetic); bfloat16 (weights too:
+            only under an adapter, since small updates would be lost in rounding).
+        device: Such as cpu or cuda; an accelerator where there is one, if left out.
         reference: Keep the first weights as reference for a KL term.
         max_failed: Share of failed episodes beyond which the run stops.
         eval: Numbers on held-out tasks meanwhile.
@@ -137,6 +142,9 @@ class Recipe:
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=80))
     limits: Limits = field(default_factory=lambda: Limits(max_turns=4, max_tokens=1024))
     learner: LearnerSettings = field(default_factory=LearnerSettings)
+    adapter: AdapterSpec | None = None
+    precision: str = "float32"
+    device: str | None = None
     reference: bool = False
     max_failed: float = 0.5
     eval: EvalSpec = field(default_factory=EvalSpec)

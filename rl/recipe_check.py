@@ -22,6 +22,7 @@ AT_LEAST_ONE = ("group_size", "prompts", "checkpoint_every", "keep", "threads")
 AT_LEAST_ZERO = ("steps", "refill", "trace_every")
 PARTS = ("vision", "language")
 SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "mixed", "bfloat16")
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -44,6 +45,12 @@ def check_recipe(recipe: Recipe) -> None:
         check_name("weight", recipe.weight.name, WEIGHTS)
         _check_options("weight.options", WEIGHTS[recipe.weight.name], recipe.weight.options)
         check_placement(recipe.estimator, recipe.estimator_options, recipe.weight)
+    check_name("precision", recipe.precision, PRECISIONS)
+    if recipe.precision == "bfloat16" and recipe.adapter is None:
+        raise RecipeError(
+            "precision=bfloat16 would round most updates of whole weights away: choose "
+            "precision=mixed, or train an adapter ({rank: 16, alpha: 32})"
+        )
     if recipe.learner.loss.kl_coef and not recipe.reference:
         raise RecipeError("learner.loss.kl_coef needs the first weights beside it: reference=true")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vtool.config import to_plain
-from vtool.engines.weights import load_weights
 from vtool.errors import CheckpointError, RecipeError, VToolError
 from vtool.families.vlm import VLM
 from vtool.trace import TraceWriter
@@ -19,7 +18,6 @@ from . import durable, rng
 from .alarms import Alarms
 from .checkpoint import Checkpoints, Loaded
 from .collect import Collected
-from .export import export_checkpoint
 from .interrupts import Interrupts
 from .learner import Learner, LearnerStopped
 from .metrics_log import MetricsLog
@@ -30,6 +28,7 @@ from .sampler import Sampler
 from .train_state import TrainState
 from .trainer import Trainer
 from .warmstart import Imitator
+from .weights import restore_weights, save_final, save_weights
 
 OnStep = Callable[[int, Mapping[str, Any]], None]
 Tell = Callable[[str], None]
@@ -178,8 +177,8 @@ class Run:
         self._saved = step
 
     def write_model(self, folder: Path) -> None:
-        """Weights in plain Hugging Face layout, with tokenizer and syntax."""
-        export_checkpoint(self.session.vlm, self.session.folder, folder)
+        """Weights (or the adapter) in plain Hugging Face layout, with tokenizer and syntax."""
+        save_weights(self.session.vlm, self.session.folder, folder)
 
     def state(self) -> TrainState:
         """All but the weights."""
@@ -224,8 +223,7 @@ class Run:
         for said in loaded.skipped:
             self.tell(f"{said}; using {loaded.path.name} instead")
         state, session = loaded.state, self.session
-        saved = VLM.load(loaded.model)
-        load_weights(session.vlm.model, saved.model.state_dict().items())
+        restore_weights(session.vlm, loaded.model)
         learner = session.learner
         restore_optimizer(learner.raw_optimizer, learner.names, state.tensors, state.optimizer)
         learner.done, learner.skipped = state.step, int(state.adaptive["skipped"])
@@ -240,7 +238,7 @@ class Run:
     def _finish(self) -> Path:
         final, staging = self.out / "model", self.out / "model.incomplete"
         durable.discard(staging)
-        self.write_model(staging)
+        save_final(self.session.vlm, self.session.folder, staging)
         durable.sync_tree(staging)
         durable.discard(final)
         staging.rename(final)

@@ -6,9 +6,11 @@ import dataclasses
 import time
 from pathlib import Path
 
+from torch.nn import Module
+
 from vtool.data import TaskFile
 from vtool.engines.hf import HFEngine
-from vtool.families.vlm import VLM
+from vtool.families.adapters import has_adapter, is_adapter
 from vtool.pairs import load_renderer
 from vtool.seat import Seat
 from vtool.toolbox import Toolbox
@@ -18,10 +20,11 @@ from .batch import Sample, make_sample
 from .collect import Collected, Collector, describe
 from .group_advantage import Credit
 from .learner import Learner
-from .policy import Policy
+from .policy import Base, Policy
 from .publish import publish
 from .recipe import Recipe
 from .sampler import Sampler
+from .weights import open_vlm
 
 
 class Trainer:
@@ -37,11 +40,11 @@ class Trainer:
         seed_everything(recipe.seed, recipe.threads)
         self.recipe, self.out = recipe, out
         self.folder = model or model_folder(recipe.model)
-        self.vlm = VLM.load(self.folder)
+        self.vlm = open_vlm(recipe, self.folder)
         self.renderer = load_renderer(self.folder)
         self.engine = HFEngine(self.vlm, synchronous=True)
-        policy = Policy(self.vlm, recipe.learner.freeze)
-        reference = Policy(VLM.load(self.folder)) if recipe.reference else None
+        policy = Policy(self.vlm, recipe.learner.freeze, checkpointing=recipe.learner.checkpointing)
+        reference = reference_of(recipe, self.folder, policy) if recipe.reference else None
         self.learner = Learner(policy, recipe.learner, recipe.steps, reference)
         self.tasks = open_tasks(recipe.data, out)
         self.sampler = Sampler(len(self.tasks), recipe.seed)
@@ -117,8 +120,9 @@ class Trainer:
         """What the learner sees of a context."""
         return make_sample(credit.context, self.renderer, self.vlm.family, credit.segments)
 
-    def save_model(self, folder: Path) -> None:
-        """A plain Hugging Face folder that every command of vtool takes."""
-        from .export import export_checkpoint
 
-        export_checkpoint(self.vlm, self.folder, folder)
+def reference_of(recipe: Recipe, folder: Path, policy: Policy) -> Module:
+    """The policy of the first step, frozen: under adapters, the model without them."""
+    if has_adapter(policy.vlm) and not is_adapter(folder):
+        return Base(policy)
+    return Policy(open_vlm(recipe, folder))

@@ -177,7 +177,9 @@ def test_closing_a_toolbox_ends_the_server_its_thread_and_its_loop():
     """A run that opens servers again and again must not gather children and threads."""
 
     def children():
-        return [p for p in psutil.Process().children(recursive=True) if str(FAKE) in p.cmdline()]
+        found = psutil.Process().children(recursive=True)
+        alive = [p for p in found if p.status() != psutil.STATUS_ZOMBIE]
+        return [p for p in alive if str(FAKE) in p.cmdline()]
 
     def lines():
         return {t for t in threading.enumerate() if t.name == "mcp"}

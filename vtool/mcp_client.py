@@ -26,6 +26,7 @@ from typing import Any
 
 from vtool.dialects.jsontext import read_json
 from vtool.errors import FaultCode, MediaError, ModelFault, VToolError, require
+from vtool.mcp_line import Line, cut, first_cause, over_http
 from vtool.media import Image
 from vtool.message import Json
 from vtool.observation import Observation
@@ -33,7 +34,6 @@ from vtool.tool import Tool
 from vtool.toolspec import Kind, Param, ToolSpec
 from vtool.workers.breaker import ToolBroken
 
-MAX_TOOLS = 256
 MAX_DESCRIPTION = 1000
 MAX_IMAGES = 16
 MAX_RESULT_BYTES = 64 * 2**20
@@ -108,7 +108,7 @@ class McpServer:
         self._env = dict(env or {})
         self._pin = pin
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._line: asyncio.Task[_Line] | None = None
+        self._line: asyncio.Task[Line] | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -171,18 +171,18 @@ class McpServer:
                 atexit.register(self.close)
             return asyncio.run_coroutine_threadsafe(going, self._loop)
 
-    async def _connected(self) -> _Line:
+    async def _connected(self) -> Line:
         if self._line is None or (self._line.done() and not _usable(self._line)):
             self._line = asyncio.ensure_future(self._connect())
         return await asyncio.shield(self._line)
 
-    async def _connect(self) -> _Line:
-        line = _Line(self._client)
+    async def _connect(self) -> Line:
+        line = Line(self._client)
         try:
             await asyncio.wait_for(line.open(), START_S)
         except Exception as err:
             await line.close()
-            raise VToolError(f"the MCP server cannot be reached: {_first(err)}") from err
+            raise VToolError(f"the MCP server cannot be reached: {first_cause(err)}") from err
         seen = _digest(line.listed)
         if self._pin is not None and seen != self._pin:
             await line.close()
@@ -199,7 +199,7 @@ class McpServer:
         if self._command is not None:
             head, *rest = self._command
             return Client(StdioServerParameters(command=head, args=rest, env=self._env))
-        return _over_http(str(self._url), self._token)
+        return over_http(str(self._url), self._token)
 
     async def _hang_up(self) -> None:
         if self._line is not None and _usable(self._line):
@@ -224,66 +224,6 @@ class McpServer:
         # What a server does is its own affair: never taken from the cache.
         spec = ToolSpec(prefix + name, description, params, version, seconds, 0, False)
         return Tool(spec, call, holds=self)
-
-
-class _Line:
-    """One life of a connection: opened, used and closed inside one task."""
-
-    def __init__(self, client: Callable[[], contextlib.AbstractAsyncContextManager[Any]]) -> None:
-        self._make = client
-        self._client: Any = None
-        self._task: asyncio.Task[None] | None = None
-        self._end = asyncio.Event()
-        self.listed: list[dict[str, Any]] = []
-        self.broken = False
-
-    async def open(self) -> None:
-        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.ensure_future(self._live(opened))
-        await opened
-
-    async def _live(self, opened: asyncio.Future[None]) -> None:
-        try:
-            async with self._make() as client:
-                self.listed = await _all_tools(client)
-                self._client = client
-                if not opened.done():
-                    opened.set_result(None)
-                await self._end.wait()
-        except BaseException as err:
-            if not opened.done():
-                opened.set_exception(VToolError(_first(err)))
-            if not isinstance(err, Exception):
-                raise
-        finally:
-            self.broken = True
-
-    async def call(self, name: str, arguments: dict[str, Json]) -> Any:
-        from mcp import MCPError
-
-        try:
-            return await self._client.call_tool(name, arguments)
-        except MCPError as err:
-            if err.code == _closed():
-                raise await self._crashed(name) from err
-            raise ModelFault(FaultCode.TOOL_ERROR, f"{name}: {_cut(str(err))}") from err
-        except (OSError, EOFError) as err:
-            raise await self._crashed(name) from err
-        except Exception as err:
-            if type(err).__module__.split(".")[0] in ("anyio", "httpx", "httpx2", "httpcore2"):
-                raise await self._crashed(name) from err
-            raise
-
-    async def _crashed(self, name: str) -> ModelFault:
-        await self.close()
-        return ModelFault(FaultCode.TOOL_CRASHED, f"the server of {name} went away on this call")
-
-    async def close(self) -> None:
-        self.broken = True
-        self._end.set()
-        if self._task is not None:
-            await asyncio.wait({self._task}, timeout=8)
-            self._task.cancel()
 
 
 def params_of(
@@ -359,7 +299,7 @@ def observation(got: Any, name: str) -> Observation:
     check_size(got, name)
     words = [p.text for p in got.content if p.type == "text"]
     if got.is_error:
-        raise ModelFault(FaultCode.TOOL_ERROR, f"{name}: {_cut(' '.join(words))}")
+        raise ModelFault(FaultCode.TOOL_ERROR, f"{name}: {cut(' '.join(words))}")
     pictures = tuple(_decode(p.data, name) for p in got.content if p.type == "image")
     if not words and got.structured_content is not None:
         words = [json.dumps(got.structured_content, ensure_ascii=False)]
@@ -393,36 +333,7 @@ def _decode(data: str, name: str) -> Image:
         ) from err
 
 
-async def _all_tools(client: Any) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    cursor = None
-    while len(rows) <= MAX_TOOLS:
-        page = await client.list_tools(cursor=cursor)
-        rows += [
-            {"name": t.name, "description": t.description, "input_schema": t.input_schema}
-            for t in page.tools
-        ]
-        cursor = page.next_cursor
-        if cursor is None:
-            return rows
-    raise VToolError(f"the server lists more than {MAX_TOOLS} tools")
-
-
-@contextlib.asynccontextmanager
-async def _over_http(url: str, token: str | None) -> Any:
-    from mcp import Client
-    from mcp.client.streamable_http import streamable_http_client
-    from mcp.shared._httpx_utils import create_mcp_http_client
-
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with (
-        create_mcp_http_client(headers=headers) as http,
-        Client(streamable_http_client(url, http_client=http)) as client,
-    ):
-        yield client
-
-
-def _usable(task: asyncio.Task[_Line]) -> bool:
+def _usable(task: asyncio.Task[Line]) -> bool:
     return (
         task.done()
         and not task.cancelled()
@@ -439,24 +350,6 @@ def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
         loop.close()
 
 
-def _closed() -> int:
-    from mcp import types
-
-    return int(types.CONNECTION_CLOSED)
-
-
 def _digest(rows: Sequence[Mapping[str, Any]]) -> str:
     body = json.dumps(sorted(rows, key=lambda r: str(r["name"])), sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()
-
-
-def _cut(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 500 else text[:497] + "..."
-
-
-def _first(err: BaseException) -> str:
-    """The first cause in a group of errors, in words."""
-    while isinstance(err, BaseExceptionGroup):
-        err = err.exceptions[0]
-    return _cut(f"{type(err).__name__}: {err}")
