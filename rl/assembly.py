@@ -13,8 +13,8 @@ import torch
 from vtool.data import TaskFile, load_tasks
 from vtool.environment import ToolEnvironment
 from vtool.errors import DataError, RecipeError, UnknownName
+from vtool.loading import find_checkpoint
 from vtool.reward import combines, parts
-from vtool.shipped import shipped
 from vtool.task import Task
 from vtool.toolbox import Toolbox
 from vtool.worlds.dataset import make as make_zoom
@@ -35,8 +35,12 @@ BUNDLED = "bundled"
 
 
 def model_folder(name: str) -> Path:
-    """A local checkpoint folder, or a shipped one such as ``tiny/weak``."""
-    return Path(name) if Path(name).is_dir() else shipped(name)
+    """A local checkpoint folder, a shipped one such as ``tiny/weak``, or one of a hub.
+
+    Raises:
+        CheckpointError: There is none of that name.
+    """
+    return find_checkpoint(name)
 
 
 def make_judges(recipe: Recipe) -> Judges:
