@@ -20,7 +20,7 @@ from vtool.reward import Unscored
 from .assembly import model_folder, quiet_libraries
 from .batch import Sample, make_sample
 from .collect import Collected
-from .memory import adapter_parameters, estimate, train_flops, trainable
+from .footprint import adapter_parameters, estimate, train_flops, trainable
 from .recipe import Recipe
 from .shapes import Shape, shape_of
 from .trainer import Trainer

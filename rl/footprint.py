@@ -18,7 +18,7 @@ GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class Footprint:
     """Bytes of a run at its fullest.
 
     Args:
@@ -58,7 +58,7 @@ class Memory:
         return {f"{name}_gib": round(getattr(self, name) / GIB, 4) for name in names}
 
 
-def estimate(shape: Shape, recipe: Recipe, tokens: int, patches: int = 0) -> Memory:
+def estimate(shape: Shape, recipe: Recipe, tokens: int, patches: int = 0) -> Footprint:
     """Memory of a run.
 
     Args:
@@ -74,7 +74,7 @@ def estimate(shape: Shape, recipe: Recipe, tokens: int, patches: int = 0) -> Mem
     kept = HALF if recipe.precision != "float32" else FLOAT
     attempts = recipe.prompts * recipe.group_size
     own_reference = recipe.reference and recipe.adapter is None
-    return Memory(
+    return Footprint(
         weights=whole + low_rank * FLOAT,
         reference=whole if own_reference else 0,
         gradients=trained * FLOAT,

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 from tiny_vlm import pictures
-from vtool.rl.learner import LearnerSettings
-from vtool.rl.memory import (
+from vtool.rl.footprint import (
     adapter_parameters,
     cast_bytes,
     estimate,
     text_activations,
     vision_activations,
 )
+from vtool.rl.learner import LearnerSettings
 from vtool.rl.policy import Policy
 from vtool.rl.recipe import Recipe, load_recipe, recipe_names
 from vtool.rl.shapes import PUBLISHED, Shape, shape_of
