@@ -13,9 +13,16 @@ from vtool.errors import RecipeError, nearest
 from vtool.record import Sampling
 
 from .alarms import AlarmSettings
+from .curriculum import CurriculumSpec
+from .curriculum_dress import BudgetSpec
+from .group_filter import FilterSpec
 from .learner import LearnerSettings
 from .recipe_check import check_recipe
+from .replay import RescueSpec
+from .rollout_sampler import SamplerSpec
 from .sample_weight import WeightSpec
+from .schedule import ScheduleSpec
+from .imitation_buffer import ImitationSpec
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -74,6 +81,20 @@ class RewardSpec:
 
 
 @dataclass(frozen=True)
+class ReplaySpec:
+    """What is learnt from again.
+
+    Args:
+        rescue: Stored successes that take an attempt's place where everybody failed; None for
+            none. ``{}`` takes the published constants.
+        imitation: Attempts that went better than usual, learnt from beside; None for none.
+    """
+
+    rescue: RescueSpec | None = None
+    imitation: ImitationSpec | None = None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A training run.
 
@@ -96,8 +117,16 @@ class Recipe:
             seq-mean-token-sum-norm with a length).
         estimator_options: Of the kernel.
         weight: How much a group counts: ``{name: difficulty}`` is DGRPO (VITAL).
-        refill: Draw further tasks for groups without any credit, up to so many times the
+        sampler: How the attempts of a group come to be: flat, entropy_branch, tree, partial,
+            prefix.
+        filter: Which groups a step learns from: dead, accuracy, std, top_std.
+        refill: Draw further tasks for groups that the filter refuses, up to so many times the
             prompts of a step; 0 for never (DAPO's dynamic sampling).
+        replay: What is learnt from again.
+        curriculum: Which tasks come when (stage, difficulty: one of them) and in what dress
+            (demo_anneal, tool_stage).
+        budget: Calls and tokens that an attempt may use, told to it every turn.
+        schedules: Numbers of this recipe that change over the run, by their key with dots.
         reward: Scoring.
         sampling: How attempts are drawn.
         limits: Bounds of an episode.
@@ -132,7 +161,13 @@ class Recipe:
     estimator: str = "grpo"
     estimator_options: Mapping[str, Any] = field(default_factory=dict)
     weight: WeightSpec = field(default_factory=WeightSpec)
+    sampler: SamplerSpec = field(default_factory=SamplerSpec)
+    filter: FilterSpec = field(default_factory=FilterSpec)
     refill: int = 0
+    replay: ReplaySpec = field(default_factory=ReplaySpec)
+    curriculum: tuple[CurriculumSpec, ...] = ()
+    budget: BudgetSpec | None = None
+    schedules: Mapping[str, ScheduleSpec] = field(default_factory=dict)
     reward: RewardSpec = field(default_factory=RewardSpec)
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=80))
     limits: Limits = field(default_factory=lambda: Limits(max_turns=4, max_tokens=1024))

@@ -11,8 +11,12 @@ from vtool.errors import RecipeError, UnknownName
 from .advantage import ESTIMATORS
 from .aggregate import Mode
 from .alarms import ALARMS
+from .curriculum import dressers, pickers
+from .group_filter import filters
 from .loss import Objective
+from .rollout_sampler import make_sampler, samplers
 from .sample_weight import WEIGHTS, check_placement
+from .schedule import check_schedules
 
 if TYPE_CHECKING:
     from .learner import LearnerSettings
@@ -44,8 +48,26 @@ def check_recipe(recipe: Recipe) -> None:
         check_name("weight", recipe.weight.name, WEIGHTS)
         _check_options("weight.options", WEIGHTS[recipe.weight.name], recipe.weight.options)
         check_placement(recipe.estimator, recipe.estimator_options, recipe.weight)
-    if recipe.learner.loss.kl_coef and not recipe.reference:
+    moved = "learner.loss.kl_coef" in recipe.schedules
+    if (recipe.learner.loss.kl_coef or moved) and not recipe.reference:
         raise RecipeError("learner.loss.kl_coef needs the first weights beside it: reference=true")
+    _check_sampling(recipe)
+    check_schedules(recipe.schedules)
+
+
+def _check_sampling(recipe: Recipe) -> None:
+    """What decides which attempts are played and kept."""
+    check_name("sampler", recipe.sampler.name, samplers)
+    make_sampler(recipe.sampler)
+    check_name("filter", recipe.filter.name, filters)
+    _check_options("filter.options", filters.get(recipe.filter.name), recipe.filter.options)
+    known = {**{n: pickers.get(n) for n in pickers}, **{n: dressers.get(n) for n in dressers}}
+    for spec in recipe.curriculum:
+        check_name("curriculum", spec.name, known)
+        _check_options("curriculum.options", known[spec.name], spec.options)
+    picking = [spec.name for spec in recipe.curriculum if spec.name in pickers]
+    if len(picking) > 1:
+        raise RecipeError(f"one part of a curriculum may pick tasks, not {' and '.join(picking)}")
 
 
 def check_learner(settings: LearnerSettings) -> None:

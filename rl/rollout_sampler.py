@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Protocol
 
+from vtool.config import build
 from vtool.environment import Environment
 from vtool.programs.entropy_branch import BranchSettings, entropy_branch
 from vtool.programs.solo import play
@@ -93,25 +95,55 @@ class RolloutSampler(Protocol):
         ...
 
 
-samplers: Registry[Callable[..., RolloutSampler]] = Registry("sampler")
-"""Makers of samplers, by name; options are their keyword arguments."""
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A sampler as it is registered: its settings and what is made of them."""
+
+    settings: type
+    make: Callable[[Any], RolloutSampler]
 
 
-def sampler(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a maker of samplers under a name; it is returned unchanged."""
+samplers: Registry[Named] = Registry("sampler", load=lambda: import_module("vtool.rl.samplers"))
+"""Samplers by name; a recipe's options are the settings' fields."""
 
-    def make(maker: Callable[..., Any]) -> Callable[..., Any]:
-        samplers.add(name, maker)
+
+def sampler(name: str, settings: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a maker of samplers under a name; it is returned unchanged.
+
+    Args:
+        name: For recipes.
+        settings: A dataclass; the maker is called with one.
+    """
+
+    def keep(maker: Callable[..., Any]) -> Callable[..., Any]:
+        samplers.add(name, Named(settings, maker))
         return maker
 
-    return make
+    return keep
 
 
-@sampler("flat")
+def make_sampler(spec: SamplerSpec) -> RolloutSampler:
+    """A sampler by name.
+
+    Raises:
+        UnknownName: Names the nearest.
+        RecipeError: Options that the sampler does not have, or that make none.
+    """
+    entry = samplers.get(spec.name)
+    return entry.make(build(entry.settings, spec.options, f"sampler {spec.name}"))
+
+
+@dataclass(frozen=True, slots=True)
+class FlatSettings:
+    """There is nothing to set."""
+
+
+@sampler("flat", FlatSettings)
 @dataclass(slots=True)
 class Flat:
     """Attempts that know nothing of each other."""
 
+    settings: FlatSettings = field(default_factory=FlatSettings)
     waiting: int = field(default=0, init=False)
 
     async def play(
@@ -154,10 +186,9 @@ class ByTask:
         return [(t, Group(t.id, tuple(e))) for t, e in zip(tasks, found, strict=True)]
 
 
-@sampler("entropy_branch")
-def make_entropy_branch(**options: Any) -> ByTask:
+@sampler("entropy_branch", BranchSettings)
+def make_entropy_branch(settings: BranchSettings) -> ByTask:
     """Forks after results that made the policy unsure; see `vtool.programs.entropy_branch`."""
-    settings = BranchSettings(**options)
 
     async def grow(task: Task, key: tuple[int, ...], scene: Scene) -> tuple[Episode, ...]:
         return await entropy_branch(
@@ -172,10 +203,9 @@ def make_entropy_branch(**options: Any) -> ByTask:
     return ByTask(grow)
 
 
-@sampler("tree")
-def make_tree(**options: Any) -> ByTask:
+@sampler("tree", TreeSettings)
+def make_tree(settings: TreeSettings) -> ByTask:
     """Forks at every turn; see `vtool.programs.tree`."""
-    settings = TreeSettings(**options)
 
     async def grow(task: Task, key: tuple[int, ...], scene: Scene) -> tuple[Episode, ...]:
         return await tree(

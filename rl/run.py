@@ -13,6 +13,7 @@ from vtool.config import to_plain
 from vtool.engines.weights import load_weights
 from vtool.errors import CheckpointError, RecipeError, VToolError
 from vtool.families.vlm import VLM
+from vtool.task import Task
 from vtool.trace import TraceWriter
 
 from . import durable, rng
@@ -22,11 +23,11 @@ from .collect import Collected
 from .export import export_checkpoint
 from .interrupts import Interrupts
 from .learner import Learner, LearnerStopped
+from .memory import Memory, load_all, save_all
 from .metrics_log import MetricsLog
 from .optimizer_state import optimizer_tensors, restore_optimizer
 from .recipe import Recipe
 from .resume import check_resume
-from .sampler import Sampler
 from .train_state import TrainState
 from .trainer import Trainer
 from .warmstart import Imitator
@@ -39,6 +40,12 @@ class RunStopped(VToolError, RuntimeError):
     """An alarm ended the run; the last good weights are saved."""
 
 
+class Cursor(Protocol):
+    """Where a stream of examples stands."""
+
+    cursor: int
+
+
 class Session(Protocol):
     """What learns: from its own episodes (`Trainer`) or from a teacher's (`Imitator`)."""
 
@@ -46,7 +53,12 @@ class Session(Protocol):
     folder: Path
     vlm: VLM
     learner: Learner
-    sampler: Sampler
+    sampler: Cursor
+    memories: Sequence[Memory]
+
+    def task_of(self, task_id: str, step: int) -> Task:
+        """A task as it was asked in a step."""
+        ...
 
     @property
     def data_file(self) -> Path:
@@ -174,7 +186,12 @@ class Run:
         step = self.session.learner.done
         if step == self._saved:
             return
-        self.checkpoints.save(self.state(), write_model=self.write_model)
+        memories = self.session.memories
+        self.checkpoints.save(
+            self.state(),
+            write_model=self.write_model,
+            write_memory=(lambda f: save_all(memories, f)) if memories else None,
+        )
         self._saved = step
 
     def write_model(self, folder: Path) -> None:
@@ -230,6 +247,7 @@ class Run:
         restore_optimizer(learner.raw_optimizer, learner.names, state.tensors, state.optimizer)
         learner.done, learner.skipped = state.step, int(state.adaptive["skipped"])
         session.sampler.cursor = int(state.cursor["drawn"])
+        load_all(session.memories, loaded.memory, session.task_of)
         self.alarms.restore(state.adaptive["alarms"])
         session.publish()
         self._saved = state.step

@@ -5,15 +5,20 @@ from __future__ import annotations
 from vtool.dialects.base import Dialect
 from vtool.environment import Environment
 from vtool.errors import ForkRefused
-from vtool.message import Action
+from vtool.message import Action, Author
 from vtool.record import Context
 from vtool.store import Store
 
 
 def turns_of(context: Context) -> list[tuple[Action, Context]]:
-    """Each assistant turn of a context, with the context as it was when it had been written."""
+    """Each assistant turn of a context, with the context as it was when it had been written.
+
+    Turns of a history that a template retells were played elsewhere.
+    """
     found = []
     for i, segment in enumerate(context.segments):
+        if segment.author is Author.TEMPLATE:
+            continue
         for message in segment.messages:
             if message.action is not None:
                 then = Context(context.number, context.seat, context.store, context.edge)
