@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vtool.codec import Codec
 from vtool.environment import Environment
 from vtool.errors import VToolError
 from vtool.message import Outcome
@@ -19,7 +20,8 @@ from vtool.seat import Seat
 from vtool.statistics import count_episode, mean_counts
 from vtool.task import Task
 
-from .group_advantage import Credit, group_credits
+from .credit_spec import CreditSpec, resolve
+from .group_advantage import Credit, blended_credits, settle
 from .sample_weight import WeightSpec
 
 
@@ -36,6 +38,12 @@ class Judges:
     estimator: str = "grpo"
     options: Mapping[str, object] = field(default_factory=dict)
     weight: WeightSpec = field(default_factory=WeightSpec)
+    credit: CreditSpec = field(default_factory=CreditSpec)
+
+    @property
+    def rule(self) -> CreditSpec:
+        """The whole credit rule: the blend, or what the estimator stands for."""
+        return resolve(self.credit, self.estimator, self.options, self.weight)
 
 
 @dataclass(slots=True)
@@ -113,8 +121,14 @@ class Collector:
             wanted = self._keep(out, tasks, groups, discard=refill > 0)
             wanted = min(wanted, left) if refill else 0
             left -= wanted
+        out.credits = settle(out.credits, self.judges.rule)
         out.seconds = time.monotonic() - start
         return out
+
+    def _codecs(self) -> dict[str, Codec]:
+        """Tokenizers by seat, for credit on kinds of tokens."""
+        found = {n: getattr(s.renderer, "codec", None) for n, s in self.seats.items()}
+        return {name: codec for name, codec in found.items() if codec is not None}
 
     def _keep(
         self, out: Collected, tasks: Sequence[Task], groups: Sequence[Group], *, discard: bool
@@ -123,13 +137,7 @@ class Collector:
         dead = 0
         for task, group in zip(tasks, groups, strict=True):
             scores = score_group(group.episodes, task, self.judges.parts, self.judges.combine)
-            given = group_credits(
-                group.episodes,
-                scores,
-                self.judges.estimator,
-                self.judges.options,
-                self.judges.weight,
-            )
+            given = blended_credits(group.episodes, scores, self.judges.rule, self._codecs())
             gone = all(c.dead for c in given)
             dead += gone
             if gone and discard:

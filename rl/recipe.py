@@ -13,6 +13,7 @@ from vtool.errors import RecipeError, nearest
 from vtool.record import Sampling
 
 from .alarms import AlarmSettings
+from .credit_spec import CreditSpec
 from .learner import LearnerSettings
 from .recipe_check import check_recipe
 from .sample_weight import WeightSpec
@@ -96,6 +97,7 @@ class Recipe:
             seq-mean-token-sum-norm with a length).
         estimator_options: Of the kernel.
         weight: How much a group counts: ``{name: difficulty}`` is DGRPO (VITAL).
+        credit: A blend of credit rules by name, in the place of `estimator`.
         refill: Draw further tasks for groups without any credit, up to so many times the
             prompts of a step; 0 for never (DAPO's dynamic sampling).
         reward: Scoring.
@@ -132,6 +134,7 @@ class Recipe:
     estimator: str = "grpo"
     estimator_options: Mapping[str, Any] = field(default_factory=dict)
     weight: WeightSpec = field(default_factory=WeightSpec)
+    credit: CreditSpec = field(default_factory=CreditSpec)
     refill: int = 0
     reward: RewardSpec = field(default_factory=RewardSpec)
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=80))

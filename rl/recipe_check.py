@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vtool.errors import RecipeError, UnknownName
 
 from .advantage import ESTIMATORS
 from .aggregate import Mode
 from .alarms import ALARMS
+from .credit_spec import check_credit, check_options
 from .loss import Objective
-from .sample_weight import WEIGHTS, check_placement
 
 if TYPE_CHECKING:
     from .learner import LearnerSettings
@@ -39,11 +37,9 @@ def check_recipe(recipe: Recipe) -> None:
     for name in recipe.stop_on:
         check_name("stop_on: alarm", name, ALARMS)
     check_name("estimator", recipe.estimator, ESTIMATORS)
-    _check_options("estimator_options", ESTIMATORS[recipe.estimator], recipe.estimator_options)
-    if recipe.weight.name is not None:
-        check_name("weight", recipe.weight.name, WEIGHTS)
-        _check_options("weight.options", WEIGHTS[recipe.weight.name], recipe.weight.options)
-        check_placement(recipe.estimator, recipe.estimator_options, recipe.weight)
+    options = recipe.estimator_options
+    check_options("estimator_options", ESTIMATORS[recipe.estimator], options)
+    check_credit(recipe.credit, recipe.estimator, options, recipe.weight)
     if recipe.learner.loss.kl_coef and not recipe.reference:
         raise RecipeError("learner.loss.kl_coef needs the first weights beside it: reference=true")
 
@@ -96,13 +92,3 @@ def _check_aggregation(settings: LearnerSettings) -> None:
             f"learner.loss.objective=gspo is defined under aggregation={Mode.SEQ_MEAN_TOKEN_MEAN}, "
             f"not {mode}"
         )
-
-
-def _check_options(where: str, kernel: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    known = [
-        p.name
-        for p in inspect.signature(kernel).parameters.values()
-        if p.kind is p.KEYWORD_ONLY and p.name != "groups"
-    ]
-    for name in options:
-        check_name(f"{where} of {kernel.__name__}:", name, known)

@@ -115,7 +115,9 @@ class Trainer:
 
     def sample(self, credit: Credit) -> Sample:
         """What the learner sees of a context."""
-        return make_sample(credit.context, self.renderer, self.vlm.family, credit.segments)
+        return make_sample(
+            credit.context, self.renderer, self.vlm.family, credit.laid, whole=credit.whole
+        )
 
     def save_model(self, folder: Path) -> None:
         """A plain Hugging Face folder that every command of vtool takes."""
