@@ -10,7 +10,6 @@ from .advantage import ESTIMATORS
 from .aggregate import Mode
 from .alarms import ALARMS
 from .credit_spec import check_credit, check_options
-from .loss import Objective
 
 if TYPE_CHECKING:
     from .learner import LearnerSettings
@@ -87,8 +86,9 @@ def _check_aggregation(settings: LearnerSettings) -> None:
             f"learner.aggregation={mode} with aggregation_length={length}: a length above 0 goes "
             f"with {Mode.SEQ_MEAN_TOKEN_SUM_NORM}, and with no other"
         )
-    if settings.loss.objective is Objective.GSPO and mode is not Mode.SEQ_MEAN_TOKEN_MEAN:
+    objective = settings.loss.objective
+    if objective.by_sequence and mode is not Mode.SEQ_MEAN_TOKEN_MEAN:
         raise RecipeError(
-            f"learner.loss.objective=gspo is defined under aggregation={Mode.SEQ_MEAN_TOKEN_MEAN}, "
-            f"not {mode}"
+            f"learner.loss.objective={objective} is defined under "
+            f"aggregation={Mode.SEQ_MEAN_TOKEN_MEAN}, not {mode}"
         )
