@@ -65,6 +65,7 @@ def make_judges(recipe: Recipe) -> Judges:
         recipe.estimator,
         recipe.estimator_options,
         recipe.weight,
+        recipe.credit,
     )
 
 

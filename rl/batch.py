@@ -22,6 +22,7 @@ from vtool.message import Author
 from vtool.record import Context
 from vtool.render import Renderer
 
+from .advantage import Floats
 from .packing import block_causal_mask, concatenate, pack, predictors, segment_ids
 
 
@@ -58,19 +59,23 @@ def make_sample(
     context: Context,
     renderer: Renderer,
     family: Family,
-    credit: Sequence[float] | float = 1.0,
+    credit: Sequence[float | Floats] | float = 1.0,
     authors: tuple[Author, ...] = (Author.POLICY,),
+    *,
+    whole: bool = False,
 ) -> Sample:
     """A sample of a context.
 
-    The prefix that a fork shares is no target: it is learnt from in the parent.
+    The prefix that a fork shares is no target, unless `whole`: it is learnt from in the parent.
 
     Args:
         context: With tokens.
         renderer: Checks and lays out its pictures.
         family: Gives positions.
-        credit: One number for all, or one for each segment of `context.segments`.
+        credit: One number for all, or for each segment of `context.segments` one number or one
+            a token.
         authors: Whose tokens are targets.
+        whole: Whether the prefix that a fork shares is a target too.
 
     Raises:
         RecordError: A count of placeholders, grids or pixel rows is off, or credits do not match
@@ -82,7 +87,8 @@ def make_sample(
         Block(p.run.start, (p.run.grid[0], p.run.grid[1] // merge, p.run.grid[2] // merge))
         for p in prompt.pictures
     ]
-    own = np.arange(len(prompt.ids)) >= sum(len(s) for s in context.segments[: context.shared])
+    shared = () if whole else context.segments[: context.shared]
+    own = np.arange(len(prompt.ids)) >= sum(len(s) for s in shared)
     return Sample(
         ids=prompt.ids,
         positions=family.positions(len(prompt.ids), blocks),
@@ -93,14 +99,19 @@ def make_sample(
     )
 
 
-def _per_token(context: Context, credit: Sequence[float] | float) -> NDArray[np.float32]:
+def _per_token(context: Context, credit: Sequence[float | Floats] | float) -> NDArray[np.float32]:
     segments = context.segments
     if isinstance(credit, int | float):
         credit = [credit] * len(segments)
     if len(credit) != len(segments):
         raise RecordError(f"{len(credit)} credits for {len(segments)} segments")
-    lengths = [len(s) for s in segments]
-    return np.repeat(np.asarray(credit, np.float32), lengths)
+    out: list[NDArray[np.float32]] = []
+    for segment, value in zip(segments, credit, strict=True):
+        numbers = np.asarray(value, np.float32)
+        if numbers.shape not in ((), (len(segment),)):
+            raise RecordError(f"{numbers.size} credits for a segment of {len(segment)} tokens")
+        out.append(np.broadcast_to(numbers, (len(segment),)))
+    return np.concatenate(out) if out else np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from vtool.codec import Codec
 from vtool.environment import Environment
 from vtool.errors import VToolError
 from vtool.message import Outcome
@@ -18,10 +19,11 @@ from vtool.seat import Seat
 from vtool.statistics import count_episode, mean_counts
 from vtool.task import Task
 
-from .group_advantage import Credit, group_credits
+from .credit_spec import CreditSpec, resolve
+from .group_advantage import Credit, blended_credits, settle
 from .group_filter import FilterSpec, Keeps, make_filter
 from .rollout_sampler import Flat, RolloutSampler, Scene
-from .rollouts import pool_credits
+from .rollouts import cut_credits
 from .sample_weight import WeightSpec
 
 
@@ -38,6 +40,12 @@ class Judges:
     estimator: str = "grpo"
     options: Mapping[str, object] = field(default_factory=dict)
     weight: WeightSpec = field(default_factory=WeightSpec)
+    credit: CreditSpec = field(default_factory=CreditSpec)
+
+    @property
+    def rule(self) -> CreditSpec:
+        """The whole credit rule: the blend, or what the estimator stands for."""
+        return resolve(self.credit, self.estimator, self.options, self.weight)
 
 
 @dataclass(slots=True)
@@ -53,7 +61,6 @@ class Collected:
     """For each credit, the group that it is of."""
     replayed: list[Credit] = field(default_factory=list)
     """Of episodes of earlier steps, to be learnt from beside."""
-    replay_weight: float = 1.0
     dead: int = 0
     """Groups that gave no credit to anybody."""
     refused: int = 0
@@ -73,6 +80,10 @@ class Collected:
             for task, group, scores in rows
             for episode, score in zip(group.episodes, scores, strict=True)
         ]
+
+    def credits_of(self, number: int) -> list[Credit]:
+        """The credits of a group."""
+        return [c for c, o in zip(self.credits, self.owners, strict=True) if o == number]
 
     def keep_groups(self, wanted: Sequence[bool]) -> None:
         """Leave out whole groups, with their credits."""
@@ -112,6 +123,7 @@ class Collector:
         filter: Which groups are kept.
         rescue: Helps out groups in which everybody failed.
         vocab: Size of the policy's vocabulary, for samplers that measure entropy.
+        learn: Told of every group that was played: its task and scores, kept or not.
     """
 
     seats: Mapping[str, Seat]
@@ -124,6 +136,7 @@ class Collector:
     filter: FilterSpec = field(default_factory=FilterSpec)
     rescue: Rescue | None = None
     vocab: int = 0
+    learn: Callable[[str, Sequence[Score]], None] | None = None
 
     async def collect(
         self,
@@ -168,12 +181,20 @@ class Collector:
             kept = at_the_end(out.scores)
             out.refused += len(kept) - sum(kept)
             out.keep_groups(kept)
+        out.credits = settle(out.credits, self.judges.rule)
         out.seconds = time.monotonic() - start
         return out
+
+    def _codecs(self) -> dict[str, Codec]:
+        """Tokenizers by seat, for credit on kinds of tokens."""
+        found = {n: getattr(s.renderer, "codec", None) for n, s in self.seats.items()}
+        return {name: codec for name, codec in found.items() if codec is not None}
 
     def _keep(self, out: Collected, task: Task, group: Group, keeps: Keeps, discard: bool) -> bool:
         """Score a group; answers whether the filter keeps it."""
         scores = self._score(task, group)
+        if self.learn is not None:
+            self.learn(task.id, scores)
         if self.rescue is not None:
             fresh, judged = group, scores
             group = self.rescue.substitute(task, group, scores)
@@ -198,11 +219,8 @@ class Collector:
         return score_group(group.episodes, task, self.judges.parts, self.judges.combine)
 
     def _credit(self, group: Group, scores: Sequence[Score]) -> list[Credit]:
-        judges = self.judges
-        given = group_credits(
-            group.episodes, scores, judges.estimator, judges.options, judges.weight
-        )
-        return pool_credits(group.episodes, given)
+        given = blended_credits(group.episodes, scores, self.judges.rule, self._codecs())
+        return cut_credits(group.episodes, given)
 
     async def _play(
         self, tasks: Sequence[Task], key: tuple[int, ...], step: int

@@ -13,7 +13,6 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from vtool.data_rows import Row
-from vtool.record import Group
 from vtool.registry import Registry
 from vtool.reward import Score
 from vtool.task import Task
@@ -105,11 +104,6 @@ class Curriculum:
         for put_on in self.dressers:
             task = put_on(task, step)
         return task
-
-    def learn(self, groups: Sequence[Group], scores: Sequence[Sequence[Score]]) -> None:
-        """How the groups of a step went."""
-        for group, row in zip(groups, scores, strict=True):
-            self.picker.learn(group.task_id, row)
 
 
 def make_curriculum(specs: Sequence[CurriculumSpec], rows: Sequence[Row], seed: int) -> Curriculum:

@@ -138,9 +138,7 @@ def _demonstrations(trace: str, least: float | None, most: int) -> list[Episode]
     found: list[Episode] = []
     for record in read_trace(Path(trace)):
         total = None if record.score is None else record.score.total
-        low = least is not None and (
-            total is None or isinstance(total, Unscored) or total < least
-        )
+        low = least is not None and (total is None or isinstance(total, Unscored) or total < least)
         if record.episode.stop.ours or low:
             continue
         found.append(record.episode)
@@ -239,5 +237,3 @@ def budget_of(task: Task) -> Budget | None:
     return Budget(
         {str(k): int(str(v)) for k, v in calls.items()}, int(str(tokens)) if tokens else None
     )
-
-

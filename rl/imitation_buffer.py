@@ -8,8 +8,7 @@ weight a schedule lets come.
 Source: SPEAR (Learn the Ropes, Then Trust the Wins): buffer of 2048, used once it holds more than
 1.5 times that; baseline is the median of the last 10 240 group means; entries older than 5 steps
 are dropped; a random part of a size that is a power of two is taken; then the buffer is emptied.
-Its weight is ``(1 - cos(pi t / T)) / 2``: a cosine schedule on `replay.imitation.weight`. Its
-covariance clip belongs into `replay.imitation.loss`.
+How what is taken is learnt from, and with what weight, is `learner.replay`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ from vtool.reward import Score, Unscored
 
 from . import durable
 from .group_advantage import Credit, totals
-from .loss import LossSpec
 from .memory import Lookup, load_episodes, save_episodes
 from .rollouts import path, path_episode
 
@@ -39,22 +37,18 @@ class ImitationSpec:
     """What waits in the buffer, and how it is used.
 
     Args:
-        weight: Of the replay loss beside the step's own; see `schedules`.
         capacity: Attempts that are learnt from at once, at most.
         trigger: The buffer is used once it holds more than so many times its capacity.
         max_age: Steps after which an attempt is dropped.
         history: Group means of which the baseline is taken.
         quantile: Of those means; 0.5 is their median.
-        loss: Of the replayed attempts; None for the step's own.
     """
 
-    weight: float = 1.0
     capacity: int = 2048
     trigger: float = 1.5
     max_age: int = 5
     history: int = 10_240
     quantile: float = 0.5
-    loss: LossSpec | None = None
 
     def __post_init__(self) -> None:
         if self.capacity < 1 or self.history < 1 or self.max_age < 0 or self.trigger < 0:
@@ -153,14 +147,15 @@ class ImitationBuffer:
 
 def mean_advantage(episode: Episode, credits: Sequence[Credit]) -> float:
     """Mean credit of the policy's tokens along an attempt."""
-    given = {(id(c.episode.contexts), c.context.number): c.segments for c in credits}
+    given = {(id(c.episode.contexts), c.context.number): c.laid for c in credits}
     total, count = 0.0, 0
     for stretch in path(episode):
         values = given.get((id(episode.contexts), stretch.context.number))
         own = stretch.context.segments[: stretch.end]
         for value, segment in zip(values or (), own, strict=False):
             if segment.author is Author.POLICY:
-                total, count = total + value * len(segment), count + len(segment)
+                total += float(np.mean(value)) * len(segment)
+                count += len(segment)
     return total / count if count else 0.0
 
 

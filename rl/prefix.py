@@ -100,7 +100,9 @@ class Prefix:
             for record in read_trace(Path(self.settings.trace)):
                 total = None if record.score is None else record.score.total
                 good = self.settings.least is None or (
-                    total is not None and not isinstance(total, Unscored) and total >= self.settings.least
+                    total is not None
+                    and not isinstance(total, Unscored)
+                    and total >= self.settings.least
                 )
                 if good and _fits(record.episode):
                     self._past.setdefault(record.task_id, []).append(record.episode)

@@ -13,16 +13,17 @@ from vtool.errors import RecipeError, nearest
 from vtool.record import Sampling
 
 from .alarms import AlarmSettings
+from .credit_spec import CreditSpec
 from .curriculum import CurriculumSpec
 from .curriculum_dress import BudgetSpec
 from .group_filter import FilterSpec
+from .imitation_buffer import ImitationSpec
 from .learner import LearnerSettings
 from .recipe_check import check_recipe
 from .replay import RescueSpec
 from .rollout_sampler import SamplerSpec
 from .sample_weight import WeightSpec
 from .schedule import ScheduleSpec
-from .imitation_buffer import ImitationSpec
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -117,6 +118,7 @@ class Recipe:
             seq-mean-token-sum-norm with a length).
         estimator_options: Of the kernel.
         weight: How much a group counts: ``{name: difficulty}`` is DGRPO (VITAL).
+        credit: A blend of credit rules by name, in the place of `estimator`.
         sampler: How the attempts of a group come to be: flat, entropy_branch, tree, partial,
             prefix.
         filter: Which groups a step learns from: dead, accuracy, std, top_std.
@@ -161,6 +163,7 @@ class Recipe:
     estimator: str = "grpo"
     estimator_options: Mapping[str, Any] = field(default_factory=dict)
     weight: WeightSpec = field(default_factory=WeightSpec)
+    credit: CreditSpec = field(default_factory=CreditSpec)
     sampler: SamplerSpec = field(default_factory=SamplerSpec)
     filter: FilterSpec = field(default_factory=FilterSpec)
     refill: int = 0

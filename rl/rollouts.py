@@ -7,8 +7,8 @@ once, and learnt from once, in the context that wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from vtool.programs.restart import GIVEN
 from vtool.record import Context, Episode, Fold, Fork, Group, Spawn
@@ -101,53 +101,36 @@ def _common(one: Sequence[object], other: Sequence[object]) -> list[object]:
     return out
 
 
-def pool_credits(episodes: Sequence[Episode], given: Sequence[Credit]) -> list[Credit]:
-    """Credits of attempts, each token once.
+def cut_credits(episodes: Sequence[Episode], given: Sequence[Credit]) -> list[Credit]:
+    """Credits of what attempts really ran through.
 
     Args:
         episodes: The attempts of a group.
-        given: Their credits. A context that comes once is taken as it is; one that comes for
-            every attempt gets, segment by segment, the mean over the attempts that run through.
+        given: Credits of their contexts.
 
     Returns:
-        One credit for each context that some attempt runs through, in the order given. A context
-        whose end belongs to nobody (it was given up) comes without it; one that was handed in
-        from the past does not come. Where nothing forks, the credits come back as they are.
+        The credits, in their order. A context whose end belongs to nobody (it was given up) comes
+        without it; one that was handed in from the past does not come. Where nothing forks, the
+        credits come back as they are.
     """
     if not any(isinstance(c.edge, Fork) for e in episodes for c in e.contexts):
         return list(given)
-    ends = [{s.context.number: s.end for s in path(e)} for e in episodes]
-    copies: dict[tuple[int, int], list[Credit]] = {}
-    for credit in given:
-        place = (id(credit.episode.contexts), credit.context.number)
-        copies.setdefault(place, []).append(credit)
-    out = []
-    for (record, number), same in copies.items():
-        through = {
-            id(e): end[number]
-            for e, end in zip(episodes, ends, strict=True)
-            if id(e.contexts) == record and number in end
-        }
-        if through:
-            out.append(_pooled(same, through))
-    return out
-
-
-def _pooled(copies: Sequence[Credit], ends: Mapping[int, int]) -> Credit:
-    first, end = copies[0], max(ends.values())
-    context = truncated(first.context, end)
-    if len(copies) == 1:
-        return Credit(first.episode, context, first.segments[:end])
-    rows = [c.segments[: ends[id(c.episode)]] for c in copies if id(c.episode) in ends]
-    columns = ([row[i] for row in rows if i < len(row)] for i in range(end))
-    return Credit(first.episode, context, tuple(_mean(column) for column in columns))
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Without rounding where all are equal: what is no credit stays exactly none."""
-    if not values:
-        return 0.0
-    return values[0] if min(values) == max(values) else sum(values) / len(values)
+    ends: dict[tuple[int, int], int] = {}
+    for episode in episodes:
+        for stretch in path(episode):
+            place = (id(episode.contexts), stretch.context.number)
+            ends[place] = max(stretch.end, ends.get(place, 0))
+    rows = [(c, ends.get((id(c.episode.contexts), c.context.number), 0)) for c in given]
+    return [
+        replace(
+            credit,
+            context=truncated(credit.context, end),
+            segments=credit.segments[:end],
+            tokens=credit.tokens[:end],
+        )
+        for credit, end in rows
+        if end
+    ]
 
 
 def truncated(context: Context, end: int) -> Context:

@@ -101,7 +101,7 @@ def at_step(recipe: Recipe, step: int) -> Recipe:
     return build(type(recipe), {**plain, "schedules": {}}, f"recipe {recipe.name} at step {step}")
 
 
-MOVABLE = ("learner.loss.", "reward.options.", "replay.", "sampler.options.", "budget.")
+MOVABLE = ("learner.loss.", "reward.options.", "estimator_options.")
 """Beginnings of keys that a schedule may move."""
 
 
