@@ -10,9 +10,10 @@ from .advantage import ESTIMATORS
 from .aggregate import Mode
 from .alarms import ALARMS
 from .credit_spec import check_credit, check_options
+from .loss_spec import Objective
 
 if TYPE_CHECKING:
-    from .learner import LearnerSettings
+    from .learner_settings import LearnerSettings
     from .recipe import Recipe
 
 AT_LEAST_ONE = ("group_size", "prompts", "checkpoint_every", "keep", "threads")
@@ -39,8 +40,11 @@ def check_recipe(recipe: Recipe) -> None:
     options = recipe.estimator_options
     check_options("estimator_options", ESTIMATORS[recipe.estimator], options)
     check_credit(recipe.credit, recipe.estimator, options, recipe.weight)
-    if recipe.learner.loss.kl_coef and not recipe.reference:
-        raise RecipeError("learner.loss.kl_coef needs the first weights beside it: reference=true")
+    for key, loss in (("loss", recipe.learner.loss), ("replay.loss", recipe.learner.replay.loss)):
+        if loss.kl_coef and not recipe.reference:
+            raise RecipeError(
+                f"learner.{key}.kl_coef needs the first weights beside it: reference=true"
+            )
 
 
 def check_learner(settings: LearnerSettings) -> None:
@@ -86,9 +90,13 @@ def _check_aggregation(settings: LearnerSettings) -> None:
             f"learner.aggregation={mode} with aggregation_length={length}: a length above 0 goes "
             f"with {Mode.SEQ_MEAN_TOKEN_SUM_NORM}, and with no other"
         )
-    objective = settings.loss.objective
+    for objective in (settings.loss.objective, settings.replay.loss.objective):
+        _check_objective(objective, mode)
+
+
+def _check_objective(objective: Objective, mode: Mode) -> None:
     if objective.by_sequence and mode is not Mode.SEQ_MEAN_TOKEN_MEAN:
         raise RecipeError(
-            f"learner.loss.objective={objective} is defined under "
+            f"objective={objective} is defined under "
             f"aggregation={Mode.SEQ_MEAN_TOKEN_MEAN}, not {mode}"
         )
