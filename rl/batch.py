@@ -37,6 +37,8 @@ class Sample:
         target: bool (L,), tokens to learn from.
         old_logp: float32 (L,), behaviour log-probs on policy tokens, else 0.
         advantage: float32 (L,), credit of each token; read on targets only.
+        proximal: float32 (L,), log-probs by the learner at the start of a step, where it made
+            them; None for the recorded ones.
     """
 
     ids: NDArray[np.int32]
@@ -45,6 +47,7 @@ class Sample:
     target: NDArray[np.bool_]
     old_logp: NDArray[np.float32]
     advantage: NDArray[np.float32]
+    proximal: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -128,7 +131,8 @@ class Batch:
         visual: bool (B, L), placeholder tokens.
         reads: int64 (N,), flat positions whose hidden states predict the targets.
         targets: int64 (N,), ids of the target tokens.
-        old_logp: float32 (N,).
+        old_logp: float32 (N,), behaviour log-probs.
+        proximal: float32 (N,), what ratios are taken against.
         advantage: float32 (N,).
         sequence: int64 (N,), sample of each target, counted over the whole step.
         tokens: Real tokens.
@@ -143,6 +147,7 @@ class Batch:
     reads: Tensor
     targets: Tensor
     old_logp: Tensor
+    proximal: Tensor
     advantage: Tensor
     sequence: Tensor
     tokens: int
@@ -225,6 +230,9 @@ def make_batch(samples: Sequence[Sample], rows: Sequence[Sequence[int]], placeho
         reads=torch.from_numpy(reads),
         targets=torch.from_numpy(ids.reshape(-1)[tokens]),
         old_logp=flat([s.old_logp for s in samples], np.float32),
+        proximal=flat(
+            [s.old_logp if s.proximal is None else s.proximal for s in samples], np.float32
+        ),
         advantage=flat([s.advantage for s in samples], np.float32),
         sequence=flat(list(numbers), np.int64),
         tokens=int((segments >= 0).sum()),

@@ -30,6 +30,7 @@ from . import durable
 from .group_advantage import Credit, totals
 from .memory import Lookup, load_episodes, save_episodes
 from .rollouts import path, path_episode
+from .self_imitation import fill_size, recalibrate
 
 
 @dataclass(frozen=True)
@@ -115,17 +116,21 @@ class ImitationBuffer:
         """Credits of what is to be learnt from now; empties the buffer. None until it is full."""
         if not self.full:
             return []
-        baseline = float(np.quantile(self.means, self.spec.quantile))
+        worth, kept = recalibrate(
+            [w.total for w in self.waiting], self.means, quantile=self.spec.quantile
+        )
         fit = [
-            w for w in self.waiting if w.total >= baseline and step - w.step <= self.spec.max_age
+            (waiting.episode, float(value))
+            for waiting, value, keep in zip(self.waiting, worth, kept, strict=True)
+            if keep and step - waiting.step <= self.spec.max_age
         ]
         self.waiting = []
-        count = min(self.spec.capacity, power_of_two(len(fit)))
+        count = fill_size(len(fit), self.spec.capacity)
         order = chance("imitation", (self.seed, step)).permutation(len(fit))[:count]
         return [
-            Credit(fit[i].episode, context, spread(context, fit[i].total - baseline))
+            Credit(fit[i][0], context, spread(context, fit[i][1]))
             for i in sorted(order.tolist())
-            for context in fit[i].episode.contexts
+            for context in fit[i][0].contexts
             if context.has_tokens
         ]
 
@@ -162,8 +167,3 @@ def mean_advantage(episode: Episode, credits: Sequence[Credit]) -> float:
 def spread(context: Context, value: float) -> tuple[float, ...]:
     """One number on all that the policy wrote."""
     return tuple(value if s.author is Author.POLICY else 0.0 for s in context.segments)
-
-
-def power_of_two(count: int) -> int:
-    """The largest power of two that is not above a count; 0 for none."""
-    return 1 << (count.bit_length() - 1) if count else 0

@@ -69,7 +69,7 @@ def policy_loss(
         entropy: (n,) of the policy at each token; only reported where `entropy_coef` is 0.
         ref_logp: (n,) under the reference; only reported where `kl_coef` is 0.
         recomputed_logp: (n,) by the learner, under the weights that sampled; adds the `mismatch`
-            metrics, KL(record || recomputed), where `old_logp` is the record.
+            metrics, KL(record || recomputed); the record is `behaviour_logp`, else `old_logp`.
         behaviour_logp: (n,) as recorded, where `old_logp` is not the record: what the spec's
             importance correction compares `old_logp` with.
         weight: (n,) constant factor of each token's surrogate (replay).
@@ -129,7 +129,10 @@ def policy_loss(
         metrics["kl_ref"] = _mean(penalty)
         if spec.kl_in_loss:
             value = value + spec.kl_in_loss * aggregate(penalty, sequence, denominators)
-    metrics |= _token_metrics(logp, old_logp, ratio, entropy, recomputed_logp)
+    metrics |= _token_metrics(logp, old_logp, ratio, entropy)
+    if recomputed_logp is not None:
+        record = old_logp if behaviour_logp is None else behaviour_logp
+        metrics |= _mismatch(record.detach(), recomputed_logp)
     return LossReport(value, metrics)
 
 
@@ -198,7 +201,7 @@ def _surrogate(
 
 
 def _token_metrics(
-    logp: Tensor, old: Tensor, ratio: Tensor, entropy: Tensor | None, recomputed: Tensor | None
+    logp: Tensor, old: Tensor, ratio: Tensor, entropy: Tensor | None
 ) -> dict[str, float]:
     with torch.no_grad():
         out = {
@@ -209,10 +212,15 @@ def _token_metrics(
         }
         if entropy is not None:
             out["entropy"] = _mean(entropy)
-        if recomputed is not None:
-            out["mismatch_kl"] = _mean(k3(old, recomputed))
-            out["mismatch_max"] = float((recomputed - old).abs().max())
     return out
+
+
+def _mismatch(record: Tensor, recomputed: Tensor) -> dict[str, float]:
+    with torch.no_grad():
+        return {
+            "mismatch_kl": _mean(k3(record, recomputed)),
+            "mismatch_max": float((recomputed - record).abs().max()),
+        }
 
 
 def _fractions(**flags: Tensor) -> dict[str, float]:

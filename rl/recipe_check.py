@@ -12,11 +12,12 @@ from .alarms import ALARMS
 from .credit_spec import check_credit, check_options
 from .curriculum import dressers, pickers
 from .group_filter import filters
+from .loss_spec import Objective
 from .rollout_sampler import make_sampler, samplers
 from .schedule import check_schedules
 
 if TYPE_CHECKING:
-    from .learner import LearnerSettings
+    from .learner_settings import LearnerSettings
     from .recipe import Recipe
 
 AT_LEAST_ONE = ("group_size", "prompts", "checkpoint_every", "keep", "threads")
@@ -43,9 +44,15 @@ def check_recipe(recipe: Recipe) -> None:
     options = recipe.estimator_options
     check_options("estimator_options", ESTIMATORS[recipe.estimator], options)
     check_credit(recipe.credit, recipe.estimator, options, recipe.weight)
-    moved = "learner.loss.kl_coef" in recipe.schedules
-    if (recipe.learner.loss.kl_coef or moved) and not recipe.reference:
-        raise RecipeError("learner.loss.kl_coef needs the first weights beside it: reference=true")
+    for key, loss in (("loss", recipe.learner.loss), ("replay.loss", recipe.learner.replay.loss)):
+        if loss.kl_coef and not recipe.reference:
+            raise RecipeError(
+                f"learner.{key}.kl_coef needs the first weights beside it: reference=true"
+            )
+    if "learner.loss.kl_coef" in recipe.schedules and not recipe.reference:
+        raise RecipeError(
+            "a schedule of learner.loss.kl_coef needs the first weights beside it: reference=true"
+        )
     _check_sampling(recipe)
     check_schedules(recipe.schedules)
 
@@ -108,9 +115,13 @@ def _check_aggregation(settings: LearnerSettings) -> None:
             f"learner.aggregation={mode} with aggregation_length={length}: a length above 0 goes "
             f"with {Mode.SEQ_MEAN_TOKEN_SUM_NORM}, and with no other"
         )
-    objective = settings.loss.objective
+    for objective in (settings.loss.objective, settings.replay.loss.objective):
+        _check_objective(objective, mode)
+
+
+def _check_objective(objective: Objective, mode: Mode) -> None:
     if objective.by_sequence and mode is not Mode.SEQ_MEAN_TOKEN_MEAN:
         raise RecipeError(
-            f"learner.loss.objective={objective} is defined under "
+            f"objective={objective} is defined under "
             f"aggregation={Mode.SEQ_MEAN_TOKEN_MEAN}, not {mode}"
         )

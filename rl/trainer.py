@@ -136,7 +136,7 @@ class Trainer:
         samples = [self.sample(c) for c in collected.credits]
         again = [self.sample(c) for c in collected.replayed]
         trained = time.monotonic()
-        metrics |= self.learner.step(samples, again) if again else self.learner.step(samples)
+        metrics |= self.learner.step(samples, again)
         metrics = with_age(metrics, collected, number)
         self.publish()
         metrics["time/train"] = time.monotonic() - trained
