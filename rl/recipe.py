@@ -19,6 +19,7 @@ from .curriculum_dress import BudgetSpec
 from .group_filter import FilterSpec
 from .imitation_buffer import ImitationSpec
 from .learner import LearnerSettings
+from .pair_spec import PairSpec
 from .recipe_check import check_recipe
 from .replay import RescueSpec
 from .rollout_sampler import SamplerSpec
@@ -103,10 +104,14 @@ class Recipe:
         name: What it is called.
         kind: ``rl``; ``imitate`` (supervised, from a trace); ``sample`` (play, keep the good
             episodes as a trace and the ids of tasks that were neither always nor never solved);
-            ``tiny`` (the shipped policy, from nothing).
+            ``prefer`` (from pairs, found in a trace); ``tiny`` (the shipped policy, from nothing).
         model: Shipped checkpoint such as ``tiny/weak``, or a local folder.
         data: Tasks.
-        trace: For ``imitate``: episodes to learn from.
+        trace: For ``imitate`` and ``prefer``: episodes to learn from.
+        pairs: For ``prefer``: how attempts become pairs.
+        frontier: For ``sample``: whose ids are written down: ``between`` (solved by some attempts
+            and not by others) or ``solvable`` (solved by at least one, as ARPO for GUI agents
+            filters its tasks).
         trace_least: For ``imitate`` and ``sample``: leave out episodes that scored less; None
             takes all.
         tools: Registered tools on offer.
@@ -156,6 +161,8 @@ class Recipe:
     data: DataSpec = field(default_factory=DataSpec)
     trace: str | None = None
     trace_least: float | None = None
+    pairs: PairSpec = field(default_factory=PairSpec)
+    frontier: str = "between"
     tools: tuple[str | dict[str, dict[str, Any]], ...] = ("zoom",)
     group_size: int = 8
     prompts: int = 16

@@ -24,6 +24,7 @@ AT_LEAST_ONE = ("group_size", "prompts", "checkpoint_every", "keep", "threads")
 AT_LEAST_ZERO = ("steps", "refill", "trace_every")
 PARTS = ("vision", "language")
 SCHEDULES = ("constant", "cosine")
+FRONTIERS = ("between", "solvable")
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -59,6 +60,7 @@ def check_recipe(recipe: Recipe) -> None:
 
 def _check_sampling(recipe: Recipe) -> None:
     """What decides which attempts are played and kept."""
+    check_name("frontier", recipe.frontier, FRONTIERS)
     check_name("sampler", recipe.sampler.name, samplers)
     make_sampler(recipe.sampler)
     check_name("filter", recipe.filter.name, filters)

@@ -163,7 +163,7 @@ def path_episode(episode: Episode) -> Episode:
         seconds=episode.seconds,
         runtime=episode.runtime,
     )
-    for number, (context, end) in enumerate(_ancestors(episode)):
+    for number, (context, end) in enumerate(ancestors(episode)):
         edge = context.edge
         last = alone.contexts[-1] if alone.contexts else None
         if isinstance(edge, Fork):
@@ -182,7 +182,7 @@ def path_episode(episode: Episode) -> Episode:
     return alone
 
 
-def _ancestors(episode: Episode) -> list[tuple[Context, int]]:
+def ancestors(episode: Episode) -> list[tuple[Context, int]]:
     """Contexts from the root to the leaf, each with where the path leaves it."""
     context, end = episode.final, len(episode.final.segments)
     found: list[tuple[Context, int]] = []

@@ -26,8 +26,11 @@ from .learner import Learner, LearnerStopped
 from .memory import Memory, load_all, save_all
 from .metrics_log import MetricsLog
 from .optimizer_state import optimizer_tensors, restore_optimizer
+from .prefer import Preferrer
 from .recipe import Recipe
+from .regrow import tree_notes
 from .resume import check_resume
+from .rollouts import path_episode
 from .train_state import TrainState
 from .trainer import Trainer
 from .warmstart import Imitator
@@ -77,6 +80,7 @@ class Session(Protocol):
 SESSIONS: dict[str, Callable[[Recipe, Path, Path | None], Session]] = {
     "rl": Trainer,
     "imitate": Imitator,
+    "prefer": Preferrer,
 }
 
 
@@ -274,17 +278,25 @@ def plain_recipe(session: Session) -> dict[str, Any]:
 
 
 def write_groups(folder: Path, collected: Collected, step: int) -> None:
-    """Write a step's episodes and scores as a trace; one of the same step is replaced."""
+    """Write a step's episodes and scores as a trace; one of the same step is replaced.
+
+    Every attempt is a line of its own, also where several share a record: its notes say where it
+    parted from the others (see `regrow`).
+    """
     durable.discard(folder)
     with TraceWriter(folder) as writer:
-        for attempt, (task, episode, score) in enumerate(collected.episodes()):
-            meta = {
-                "attempt": attempt % max(1, len(collected.groups[0].episodes)),
-                "tags": dict(task.tags),
-                "reference": to_plain(task.reference),
-                "step": step,
-            }
-            writer.write(episode, score, meta)
+        rows = zip(collected.tasks, collected.groups, collected.scores, strict=True)
+        for task, group, scores in rows:
+            attempts = zip(group.episodes, scores, tree_notes(group), strict=True)
+            for attempt, (episode, score, notes) in enumerate(attempts):
+                meta = {
+                    "attempt": attempt,
+                    "tags": dict(task.tags),
+                    "reference": to_plain(task.reference),
+                    "step": step,
+                    **notes,
+                }
+                writer.write(path_episode(episode), score, meta)
 
 
 def silent(*_: object) -> None:
