@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import numpy as np
 import torch
 
 from vtool.data import TaskFile, load_tasks
-from vtool.environment import ToolEnvironment
+from vtool.data_rows import Row
+from vtool.environment import Environment, ToolEnvironment
 from vtool.errors import DataError, RecipeError, UnknownName
 from vtool.loading import find_checkpoint
+from vtool.programs.budget import BudgetedEnvironment
 from vtool.reward import combines, parts
 from vtool.task import Task
 from vtool.toolbox import Toolbox
@@ -23,6 +27,8 @@ from vtool.worlds.photos import write_bundled_photos
 from . import durable
 from . import rewards as _rewards  # noqa: F401  (registers our parts)
 from .collect import Judges
+from .curriculum import Curriculum, make_curriculum
+from .curriculum_dress import budget_of, dress_budget
 from .recipe import DataSpec, Recipe
 
 WORLDS = {"zoom": make_zoom}
@@ -63,6 +69,7 @@ def make_judges(recipe: Recipe) -> Judges:
         recipe.estimator,
         recipe.estimator_options,
         recipe.weight,
+        recipe.credit,
     )
 
 
@@ -153,13 +160,28 @@ def _world_options(spec: DataSpec, out: Path) -> dict[str, Any]:
     return options
 
 
-def make_env(recipe: Recipe, toolbox: Toolbox) -> Any:
-    """Makes environments of this recipe: task and attempt's seed to environment."""
+def make_env(recipe: Recipe, toolbox: Toolbox) -> Callable[[Task, int], Environment]:
+    """Makes environments of this recipe: task and attempt's seed to environment.
 
-    def make(task: Task, seed: int) -> ToolEnvironment:
-        return ToolEnvironment(task, toolbox, recipe.limits, seed)
+    Where the recipe has a budget, that of the task's tags holds, or else the whole.
+    """
+
+    def make(task: Task, seed: int) -> Environment:
+        env = ToolEnvironment(task, toolbox, recipe.limits, seed)
+        if recipe.budget is None:
+            return env
+        return BudgetedEnvironment(env, budget_of(task) or recipe.budget.whole())
 
     return make
+
+
+def make_tasks(recipe: Recipe, rows: Sequence[Row]) -> Curriculum:
+    """Which tasks come when, and in what dress."""
+    made = make_curriculum(recipe.curriculum, rows, recipe.seed)
+    if recipe.budget is None:
+        return made
+    dressers = (*made.dressers, dress_budget(recipe.budget, recipe.seed))
+    return dataclasses.replace(made, dressers=dressers)
 
 
 def seed_everything(seed: int, threads: int) -> None:

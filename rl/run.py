@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from vtool.config import to_plain
 from vtool.errors import CheckpointError, RecipeError, VToolError
 from vtool.families.vlm import VLM
+from vtool.task import Task
 from vtool.trace import TraceWriter
 
 from . import durable, rng
@@ -20,11 +21,14 @@ from .checkpoint import Checkpoints, Loaded
 from .collect import Collected
 from .interrupts import Interrupts
 from .learner import Learner, LearnerStopped
+from .memory import Memory, load_all, save_all
 from .metrics_log import MetricsLog
 from .optimizer_state import optimizer_tensors, restore_optimizer
+from .prefer import Preferrer
 from .recipe import Recipe
+from .regrow import tree_notes
 from .resume import check_resume
-from .sampler import Sampler
+from .rollouts import path_episode
 from .train_state import TrainState
 from .trainer import Trainer
 from .warmstart import Imitator
@@ -38,6 +42,12 @@ class RunStopped(VToolError, RuntimeError):
     """An alarm ended the run; the last good weights are saved."""
 
 
+class Cursor(Protocol):
+    """Where a stream of examples stands."""
+
+    cursor: int
+
+
 class Session(Protocol):
     """What learns: from its own episodes (`Trainer`) or from a teacher's (`Imitator`)."""
 
@@ -45,7 +55,12 @@ class Session(Protocol):
     folder: Path
     vlm: VLM
     learner: Learner
-    sampler: Sampler
+    sampler: Cursor
+    memories: Sequence[Memory]
+
+    def task_of(self, task_id: str, step: int) -> Task:
+        """A task as it was asked in a step."""
+        ...
 
     @property
     def data_file(self) -> Path:
@@ -64,6 +79,7 @@ class Session(Protocol):
 SESSIONS: dict[str, Callable[[Recipe, Path, Path | None], Session]] = {
     "rl": Trainer,
     "imitate": Imitator,
+    "prefer": Preferrer,
 }
 
 
@@ -173,7 +189,12 @@ class Run:
         step = self.session.learner.done
         if step == self._saved:
             return
-        self.checkpoints.save(self.state(), write_model=self.write_model)
+        memories = self.session.memories
+        self.checkpoints.save(
+            self.state(),
+            write_model=self.write_model,
+            write_memory=(lambda f: save_all(memories, f)) if memories else None,
+        )
         self._saved = step
 
     def write_model(self, folder: Path) -> None:
@@ -228,6 +249,7 @@ class Run:
         restore_optimizer(learner.raw_optimizer, learner.names, state.tensors, state.optimizer)
         learner.done, learner.skipped = state.step, int(state.adaptive["skipped"])
         session.sampler.cursor = int(state.cursor["drawn"])
+        load_all(session.memories, loaded.memory, session.task_of)
         self.alarms.restore(state.adaptive["alarms"])
         session.publish()
         self._saved = state.step
@@ -254,17 +276,25 @@ def plain_recipe(session: Session) -> dict[str, Any]:
 
 
 def write_groups(folder: Path, collected: Collected, step: int) -> None:
-    """Write a step's episodes and scores as a trace; one of the same step is replaced."""
+    """Write a step's episodes and scores as a trace; one of the same step is replaced.
+
+    Every attempt is a line of its own, also where several share a record: its notes say where it
+    parted from the others (see `regrow`).
+    """
     durable.discard(folder)
     with TraceWriter(folder) as writer:
-        for attempt, (task, episode, score) in enumerate(collected.episodes()):
-            meta = {
-                "attempt": attempt % max(1, len(collected.groups[0].episodes)),
-                "tags": dict(task.tags),
-                "reference": to_plain(task.reference),
-                "step": step,
-            }
-            writer.write(episode, score, meta)
+        rows = zip(collected.tasks, collected.groups, collected.scores, strict=True)
+        for task, group, scores in rows:
+            attempts = zip(group.episodes, scores, tree_notes(group), strict=True)
+            for attempt, (episode, score, notes) in enumerate(attempts):
+                meta = {
+                    "attempt": attempt,
+                    "tags": dict(task.tags),
+                    "reference": to_plain(task.reference),
+                    "step": step,
+                    **notes,
+                }
+                writer.write(path_episode(episode), score, meta)
 
 
 def silent(*_: object) -> None:

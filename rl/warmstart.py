@@ -18,6 +18,7 @@ from vtool.pairs import load_renderer
 from vtool.record import Context, Episode
 from vtool.render import Renderer
 from vtool.reward import Unscored
+from vtool.task import Task
 from vtool.toolbox import Toolbox
 from vtool.toolspec import ToolSpec
 from vtool.trace import TraceRecord, read_trace
@@ -27,6 +28,7 @@ from .assembly import model_folder, seed_everything
 from .batch import Sample, make_sample
 from .collect import Collected
 from .learner import Learner
+from .memory import Memory
 from .policy import Policy
 from .recipe import Recipe
 from .sampler import Sampler
@@ -109,6 +111,7 @@ class Imitator:
         self.learner = Learner(policy, recipe.learner, recipe.steps)
         self.samples = self._read(Path(recipe.trace))
         self.sampler = Sampler(len(self.samples), recipe.seed)
+        self.memories: tuple[Memory, ...] = ()
 
     def _read(self, folder: Path) -> list[Sample]:
         episodes = good_episodes(read_trace(folder), self.recipe.trace_least)
@@ -119,6 +122,14 @@ class Imitator:
         if not samples:
             raise DataError(f"{folder}: no episode in it can be learnt from")
         return samples
+
+    def task_of(self, task_id: str, step: int) -> Task:
+        """Nothing is asked here.
+
+        Raises:
+            DataError: Always.
+        """
+        raise DataError(f"an imitation run has no task {task_id!r}: it reads episodes")
 
     @property
     def data_file(self) -> Path:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from torch.nn import Module
 
 from vtool.engines.weights import load_weights
 from vtool.families.adapters import (
@@ -20,6 +21,7 @@ from vtool.families.adapters import (
 from vtool.families.vlm import VLM
 
 from .export import BESIDE, export_checkpoint
+from .policy import Base, Policy
 from .recipe import Recipe
 
 
@@ -42,6 +44,13 @@ def open_vlm(recipe: Recipe, folder: Path) -> VLM:
     if recipe.adapter is not None and not has_adapter(vlm):
         add_adapter(vlm, recipe.adapter)
     return vlm
+
+
+def reference_of(recipe: Recipe, folder: Path, policy: Policy) -> Module:
+    """The policy of the first step, frozen: under adapters, the model without them."""
+    if has_adapter(policy.vlm) and not is_adapter(folder):
+        return Base(policy)
+    return Policy(open_vlm(recipe, folder))
 
 
 def device_of(recipe: Recipe) -> str:
