@@ -18,7 +18,7 @@ from vtool.environment import Environment, ToolEnvironment
 from vtool.errors import DataError, RecipeError, UnknownName
 from vtool.loading import find_checkpoint
 from vtool.programs.budget import BudgetedEnvironment
-from vtool.reward import combines, parts
+from vtool.reward import choose, combines
 from vtool.task import Task
 from vtool.toolbox import Toolbox
 from vtool.worlds.dataset import make as make_zoom
@@ -56,15 +56,13 @@ def make_judges(recipe: Recipe) -> Judges:
         UnknownName: Names the nearest.
         RecipeError: Options that the combine does not have.
     """
-    import vtool.combine  # noqa: F401  (registers ours)
-
-    spec = recipe.reward
+    spec = recipe.reward.resolved
     try:
         combine = combines.get(spec.combine)(**spec.options)
     except TypeError as err:
         raise RecipeError(f"combine {spec.combine!r}: {err}") from err
     return Judges(
-        tuple(parts.get(name) for name in spec.parts),
+        tuple(choose(named) for named in spec.parts),
         combine,
         recipe.estimator,
         recipe.estimator_options,
