@@ -9,6 +9,7 @@ from typing import TypeAlias
 from vtool.geometry import Box, Point, Shape, Span
 from vtool.media import Clip, Image
 from vtool.message import Json
+from vtool.track import Track
 from vtool.video.source import Video
 
 TaskPart: TypeAlias = str | Image | Clip | Video
@@ -45,12 +46,31 @@ class Spans:
     clip: int = 0
 
 
-Reference: TypeAlias = Answer | Boxes | Points | Spans
+@dataclass(frozen=True, slots=True)
+class Grounded:
+    """Words and the stretches of time that show them, both in one answer."""
+
+    answer: Answer
+    spans: Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """A thing to be followed through one clip of the prompt (0-based)."""
+
+    track: Track
+    clip: int = 0
+
+
+Reference: TypeAlias = Answer | Boxes | Points | Spans | Grounded | Tracks
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Where the answer can be seen: a shape on one picture of the prompt (0-based)."""
+    """Where the answer can be seen: a shape on one picture of the prompt (0-based).
+
+    A `Span` is a stretch of one of the prompt's videos, counted by themselves.
+    """
 
     image: int
     shape: Shape
