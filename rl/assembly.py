@@ -18,6 +18,7 @@ from vtool.shipped import shipped
 from vtool.task import Task
 from vtool.toolbox import Toolbox
 from vtool.worlds.dataset import make as make_zoom
+from vtool.worlds.moments_files import make as make_moments
 from vtool.worlds.photos import write_bundled_photos
 
 from . import durable
@@ -25,7 +26,7 @@ from . import rewards as _rewards  # noqa: F401  (registers our parts)
 from .collect import Judges
 from .recipe import DataSpec, Recipe
 
-WORLDS = {"zoom": make_zoom}
+WORLDS = {"zoom": make_zoom, "moments": make_moments}
 
 WORLD_FILE = "world.json"
 """Says how the world beside it was made."""

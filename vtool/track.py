@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Track:
                 f"{len(self.boxes)} boxes"
             )
         finite = all(math.isfinite(t) and t >= 0 for t in times)
-        if not finite or any(b <= a for a, b in zip(times, times[1:], strict=False)):
+        if not finite or any(b <= a for a, b in itertools.pairwise(times)):
             raise GeometryError(
                 f"a track needs rising times from 0 on, got {list(times)}", FaultCode.BAD_WINDOW
             )

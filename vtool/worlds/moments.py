@@ -197,9 +197,7 @@ def draw(
     ticks, length = _ticks(rng, length, varies)
     discs = tuple(_place(rng, (i % 2, i // 2)) for i in range(4))
     cue, flash = _rows(rng, ticks, length, gap)
-    return Moment(
-        ticks, length, gap, cue, flash, color, quarter, sort, discs, backdrop, varies
-    )
+    return Moment(ticks, length, gap, cue, flash, color, quarter, sort, discs, backdrop, varies)
 
 
 def _layout(rng: np.random.Generator, split: Split) -> tuple[int, str, tuple[int, int], Sort]:
@@ -218,9 +216,7 @@ def _backdrop(rng: np.random.Generator, split: Split) -> Color:
             return color
 
 
-def _ticks(
-    rng: np.random.Generator, length: int, varies: bool
-) -> tuple[NDArray[np.int64], int]:
+def _ticks(rng: np.random.Generator, length: int, varies: bool) -> tuple[NDArray[np.int64], int]:
     """Times of the frames and the end of the last, which is shown for a tenth."""
     if not varies:
         return np.arange(length, dtype=np.int64), length

@@ -96,9 +96,7 @@ def write_video(path: Path, moment: Moment) -> None:
         out.mux(stream.encode(None))
 
 
-def record(
-    moment: Moment, ask: Ask, number: int, video: str, split: Split | str
-) -> dict[str, Any]:
+def record(moment: Moment, ask: Ask, number: int, video: str, split: Split | str) -> dict[str, Any]:
     """One line of ``tasks.jsonl``."""
     span = [moment.span.start_s, moment.span.end_s]
     line: dict[str, Any] = {
