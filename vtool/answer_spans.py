@@ -65,8 +65,9 @@ _OTHER_UNIT = re.compile(
     re.IGNORECASE,
 )
 _BETWEEN_SPANS = re.compile(r"(?:[\s,;\[\].()]|\band\b)*", re.IGNORECASE)
-_LOOSE = re.compile(r"[-:/]\s*$|[0-9][,.]?\s*$")
-_DANGLING = re.compile(r"^\s*(?:-|:|/|,?\s*[0-9]|to\s+[0-9])")
+_LOOSE = re.compile(rf"-$|/\s*$|[0-9]\s*(?:{_UNIT})?\s*[-:/]\s*$|[0-9][,.]?\s*$", re.IGNORECASE)
+_DANGLING = re.compile(r"^\s*(?:[-:]\s*[0-9]|/|,?\s*[0-9]|to\s+[0-9])", re.IGNORECASE)
+"""What comes before or after a span that is part of something longer."""
 
 
 def read_spans(text: str | None) -> SpanReading:
