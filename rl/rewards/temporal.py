@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vtool.answer_spans import SpanReading, read_spans
 from vtool.answer_tracks import read_track
 from vtool.geometry import Convention, Span
 from vtool.media import Clip
-from vtool.metrics import exact_match
 from vtool.record import Episode, StopReason
 from vtool.reward import reward
 from vtool.store import Store
-from vtool.task import Answer, Grounded, Spans, Task, Tracks
-from vtool.temporal import HIGH, LOW, STEPS, rescaled, spans_iou, stepped
+from vtool.task import Task, Tracks
+from vtool.temporal import HIGH, LOW, STEPS, rescaled, stepped
+from vtool.temporal_score import span_score, words_score
 from vtool.track import track_viou
 from vtool.video.source import Video
 
@@ -28,7 +27,7 @@ SCALE_TAG = "iou_scale"
 @reward("span_iou")
 def span_iou(episode: Episode, task: Task) -> float | None:
     """Overlap of the spans answered with those wanted, all seconds of either counted once."""
-    return _overlap(episode, task)
+    return span_score(_answer(episode), task)
 
 
 @reward("span_iou_rescaled")
@@ -37,7 +36,7 @@ def span_iou_rescaled(episode: Episode, task: Task) -> float | None:
 
     Source: VITAL (DGRPO), task-level scaling.
     """
-    overlap = _overlap(episode, task)
+    overlap = span_iou(episode, task)
     return None if overlap is None else rescaled(overlap, *scale_of(task))
 
 
@@ -47,21 +46,14 @@ def span_iou_steps(episode: Episode, task: Task) -> float | None:
 
     Source: the steps 3, 2, 1 of Ophiuchus, divided by the highest.
     """
-    overlap = _overlap(episode, task)
+    overlap = span_iou(episode, task)
     return None if overlap is None else stepped(overlap) / STEPS[0][1]
 
 
 @reward("grounded_answer")
 def grounded_answer(episode: Episode, task: Task) -> float | None:
     """1 if the words of the answer, its spans taken out, are accepted."""
-    reference = task.reference
-    if isinstance(reference, Answer):
-        texts, said = reference.texts, _answer(episode)
-    elif isinstance(reference, Grounded):
-        texts, said = reference.answer.texts, _reading(episode).words
-    else:
-        return None
-    return exact_match(said, texts)
+    return words_score(_answer(episode), task)
 
 
 @reward("temporal_accuracy")
@@ -133,14 +125,6 @@ def scale_of(task: Task) -> tuple[float, float]:
             return LOW, HIGH
 
 
-def wanted_spans(task: Task) -> tuple[Span, ...] | None:
-    """Spans that an answer should name; None where none is asked for."""
-    reference = task.reference
-    if isinstance(reference, Grounded):
-        return reference.spans.spans
-    return reference.spans if isinstance(reference, Spans) else None
-
-
 def target_span(task: Task) -> Span | None:
     """The innermost evidence, where it is a stretch of time."""
     last = task.evidence[-1].shape if task.evidence else None
@@ -151,17 +135,6 @@ def looked_at(store: Store) -> list[float]:
     """Times of all frames that tools have shown."""
     made = [e for e in store if e.kind == "clip" and e.origin.parent is not None]
     return [t for e in made for t in (e.origin.times_s or ())]
-
-
-def _overlap(episode: Episode, task: Task) -> float | None:
-    wanted = wanted_spans(task)
-    if wanted is None:
-        return None
-    return spans_iou(_reading(episode).spans or (), wanted)
-
-
-def _reading(episode: Episode) -> SpanReading:
-    return read_spans(_answer(episode))
 
 
 def _answer(episode: Episode) -> str | None:
