@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from vtool.rl.recipe import load_recipe
-from vtool.rl.tiny import tokenizer as tokens
 from vtool.rl.tiny.batch import positions_of
 from vtool.rl.tiny.export import export
 from vtool.rl.tiny.moments_build import MomentHabits, build, expert_demos, spoil
@@ -22,9 +21,9 @@ from vtool.rl.tiny.moments_expert import (
     MomentScribe,
     around,
     cued_window,
-    example_texts,
     glance,
     look,
+    new_tokenizer,
     turns,
 )
 from vtool.rl.tiny.spec import new_policy
@@ -48,7 +47,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def scribe() -> MomentScribe:
-    return MomentScribe(tokens.train(example_texts(60), tokens.SECONDS, tokens.TENTHS))
+    return MomentScribe(new_tokenizer(60))
 
 
 @pytest.fixture(scope="module")

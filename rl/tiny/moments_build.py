@@ -30,14 +30,15 @@ from .moments_expert import (
     Turn,
     around,
     cued_window,
-    example_texts,
     first_turn,
     glance,
     last_turn,
     look,
+    new_tokenizer,
     turns,
 )
 from .moments_measure import measure
+from .moments_vision import warm_up_frames
 from .spec import new_policy
 from .teach import Lesson, teach
 
@@ -46,10 +47,11 @@ Log = Callable[[dict[str, Any]], None]
 FULL_MINUTES: Final = 12.0
 WATCHED: Final = tokens.SECONDS[10:]
 """Tokens whose cross-entropy tells whether times are copied."""
+VISION_STEPS: Final = 120
 LESSONS: Final = (
-    Lesson("where to look", 500, 3e-3, turns=1, until=0.35),
-    Lesson("what it shows", 150, 2e-3, turns=2, asked=3),
-    Lesson("whole episodes", 350, 2e-3, cosine=True),
+    Lesson("where to look", 500, 3e-3, turns=1, until=0.5),
+    Lesson("what it shows", 200, 3e-3, turns=2),
+    Lesson("whole episodes", 400, 2e-3, cosine=True),
 )
 WEAKEN: Final = Lesson("weaken", 40, 1e-3)
 
@@ -95,8 +97,9 @@ def build(
     def tell(entry: dict[str, Any]) -> None:
         log({**entry, "seconds": round(time.perf_counter() - started, 1)})
 
-    scribe = MomentScribe(tokens.train(example_texts(), tokens.SECONDS, tokens.TENTHS))
+    scribe = MomentScribe(new_tokenizer())
     vlm = new_policy(scribe.tokenizer, seed + 1, SPEC)
+    warm_up_frames(vlm, seed=seed, steps=max(2, round(VISION_STEPS * scale)), log=tell)
     for lesson in LESSONS:
         run_lesson(vlm, scribe, lesson, seed, scale, tell, expert_demos)
     results = {}

@@ -26,10 +26,13 @@ from vtool.worlds.moments_play import write_answer
 
 from .expert import Demo
 from .spec import FAMILY
+from .tokenizer import SECONDS, TENTHS, train
 
 COUNT: Final = 8
 """Frames of a look."""
 VIDEO: Final = "$video_1"
+LEARNT: Final = 640
+"""Ids given to text."""
 SPEC: Final = PixelSpec(
     patch=8,
     merge=2,
@@ -153,6 +156,11 @@ def last_turn(moment: Moment, ask: Ask, span: tuple[float, float]) -> Turn:
         Ask.BOTH: f"The flash is {moment.color}.",
     }[ask]
     return Turn(thought, answer=answer)
+
+
+def new_tokenizer(count: int = 300) -> Tokenizer:
+    """The tokenizer of this world's policies: a time is two tokens, a word is one."""
+    return train(example_texts(count), SECONDS, TENTHS, LEARNT)
 
 
 class MomentScribe:

@@ -63,7 +63,10 @@ CHAT_TEMPLATE: Final = (
 
 
 def train(
-    texts: Iterable[str], numbers: Sequence[str] = NUMBERS, tenths: Sequence[str] = ()
+    texts: Iterable[str],
+    numbers: Sequence[str] = NUMBERS,
+    tenths: Sequence[str] = (),
+    learnt: int = LEARNT,
 ) -> Tokenizer:
     """Learn the merges from example texts.
 
@@ -74,6 +77,7 @@ def train(
         texts: What the policy will read and write.
         numbers: Numbers that are one token where they stand alone.
         tenths: Ends of numbers that are one token wherever they stand.
+        learnt: Ids given to text.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -86,7 +90,7 @@ def train(
     named: list[str | AddedToken] = [AddedToken(t, special=True, normalized=False) for t in SPECIAL]
     named += [AddedToken(t, special=False, normalized=False) for t in MARKERS]
     trainer = trainers.BpeTrainer(
-        vocab_size=LEARNT - len([n for n in (*numbers, *tenths) if len(n) > 1]),
+        vocab_size=learnt - len([n for n in (*numbers, *tenths) if len(n) > 1]),
         special_tokens=named,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
