@@ -48,6 +48,7 @@ class Plan:
     videos: int
     asks: tuple[str, ...]
     tool: bool
+    before: bool
     changes: tuple[str, ...]
 
 
@@ -83,10 +84,20 @@ def read_plan(words: list[str] | None) -> Plan:
         "--asks", default="what,where,when,both", help="questions of training, with commas between"
     )
     parser.add_argument("--no-tool", action="store_true", help="train without the tool")
+    parser.add_argument("--no-before", action="store_true", help="leave the start unmeasured")
     parser.add_argument("changes", nargs="*", metavar="key=value", help="changes to the recipe")
     a = parser.parse_args(words)
-    asks = tuple(a.asks.split(","))
-    return Plan(a.out, a.seed, a.recipe, a.start, a.videos, asks, not a.no_tool, tuple(a.changes))
+    return Plan(
+        out=a.out,
+        seed=a.seed,
+        recipe=a.recipe,
+        start=a.start,
+        videos=a.videos,
+        asks=tuple(a.asks.split(",")),
+        tool=not a.no_tool,
+        before=not a.no_before,
+        changes=tuple(a.changes),
+    )
 
 
 def run(plan: Plan, began: float) -> int:
@@ -103,7 +114,8 @@ def run(plan: Plan, began: float) -> int:
     start = recipe.model
     # A second process measures while this one trains: two cores, one thread each.
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        before = submit(pool, plan, recipe, start, held_out, ("before", "before, tool off"))
+        first = ("before", "before, tool off") if plan.before else ()
+        before = submit(pool, plan, recipe, start, held_out, first)
         console = Console()
         console.print(f"training {start} with recipe {recipe.name}, seed {plan.seed}")
         with LiveTable(console, sum(s.get("steps", recipe.steps) for s in recipe.stages)) as live:
@@ -300,7 +312,8 @@ def tell(plan: Plan, summary: dict[str, Any]) -> None:
     """The closing lines."""
     rows = summary["rows"]
     print(to_markdown(rows))
-    before, after, off = (rows[n] for n in ("before", "after", "after, tool off"))
+    after, off = rows["after"], rows["after, tool off"]
+    before = rows.get("before", after)
     told = [
         f"{noun} {before[key][0]:.3f} -> {after[key][0]:.3f} (tool off {off[key][0]:.3f})"
         for noun, key in (("QA accuracy", "qa"), ("mean tIoU", "tiou"))

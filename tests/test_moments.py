@@ -220,3 +220,8 @@ def test_two_steps_end_to_end(script, policy, tmp_path, capsys):
         assert len(lines) == 1
         assert "reward/part/span_iou" in json.loads(lines[0])
     assert (out / "02-dgrpo" / "model" / "model.safetensors").is_file()
+    # Gone on with: nothing is trained or played again, and the figures are the same.
+    (out / "summary.json").unlink()
+    assert script.main(words) == 0
+    assert json.loads((out / "summary.json").read_text())["rows"] == summary["rows"]
+    assert len((out / "02-dgrpo" / "metrics.jsonl").read_text().splitlines()) == 1
