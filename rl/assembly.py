@@ -22,6 +22,7 @@ from vtool.reward import choose, combines
 from vtool.task import Task
 from vtool.toolbox import Toolbox
 from vtool.worlds.dataset import make as make_zoom
+from vtool.worlds.moments_files import make as make_moments
 from vtool.worlds.photos import write_bundled_photos
 
 from . import durable
@@ -31,7 +32,7 @@ from .curriculum import Curriculum, make_curriculum
 from .curriculum_dress import budget_of, dress_budget
 from .recipe import DataSpec, Recipe
 
-WORLDS = {"zoom": make_zoom}
+WORLDS = {"zoom": make_zoom, "moments": make_moments}
 
 WORLD_FILE = "world.json"
 """Says how the world beside it was made."""

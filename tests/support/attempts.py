@@ -61,7 +61,10 @@ def nothing(image: Image) -> str:
 TOOLS = (zoom, outline, read, nothing)
 
 
-def question(reference=None, evidence=(Evidence(0, TARGET),), words="what?", **options) -> Task:
+TARGETS = (Evidence(0, TARGET),)
+
+
+def question(reference=None, evidence=TARGETS, words="what?", **options) -> Task:
     """A task on one picture of 200 by 100."""
     shown = picture(200, 100, 1)
     given = reference or Answer(("42",))
