@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from vtool.data import read_box
+from vtool.data_reference import read_box, wanted_reference
 from vtool.data_rows import BadRow, Row, read_rows
 from vtool.data_video import check_inside
 from vtool.errors import DataError, MediaError
@@ -121,6 +121,13 @@ def _pictures(row: Row) -> Iterator[Finding]:
             read_box("", bbox, shown)
         except DataError as err:
             yield Finding(Level.ERROR, "bad_box", row.line, row.id, str(err).removeprefix(": "))
+    seen = [picture for picture in pictures if picture is not None]
+    if len(seen) == len(pictures):
+        try:
+            wanted_reference("", row.wanted, row.answers, seen)
+        except DataError as err:
+            said = str(err).removeprefix(": ")
+            yield Finding(Level.ERROR, "bad_reference", row.line, row.id, said)
 
 
 def _videos(row: Row) -> Iterator[Finding]:

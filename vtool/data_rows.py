@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
+from vtool.data_reference import ReferenceLine, Wanted, read_wanted
 from vtool.data_video import MAX_GLANCE, VideoFile, read_span
 from vtool.errors import DataError, MediaError
 from vtool.geometry import Span
@@ -62,7 +63,7 @@ class _Said(BaseModel):
     content: str | list[dict[str, Any]] | None = None
 
 
-class _Line(BaseModel):
+class _Line(ReferenceLine, BaseModel):
     """One row as written. Keys that are not ours are kept out silently: users' files have them."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
@@ -107,6 +108,8 @@ class Row:
     """Stretches of the first video that a right answer names."""
     moments: tuple[tuple[int, Span], ...] = ()
     """Evidence in videos: index of a video, and a stretch of it."""
+    wanted: Wanted = field(default_factory=Wanted)
+    """What else than words and spans is wanted, and the calls that lead there."""
 
     @property
     def videos(self) -> tuple[VideoFile, ...]:
@@ -155,11 +158,13 @@ def _row(where: str, number: int, text: str, folder: Path) -> Row | BadRow:
             )
         if not line.videos and isinstance(question[0], list):
             _check_no_video(where, question[0])
+        wanted = read_wanted(where, line, len(paths))
         return Row(
             id=str(line.id) if line.id is not None else f"row-{number}",
             line=number,
             parts=_parts(where, _words(where, question[0]), paths, _videos(where, line, folder)),
-            answers=_answers(where, line, said),
+            answers=_answers(where, line, said, wanted),
+            wanted=wanted,
             spans=tuple(read_span(where, pair) for pair in line.spans),
             evidence=tuple(_places(where, line, len(paths))),
             moments=tuple(_moments(where, line)),
@@ -266,13 +271,16 @@ def _videos(where: str, line: _Line, folder: Path) -> list[VideoFile]:
 
 
 def _answers(
-    where: str, line: _Line, said: Sequence[tuple[str, str | list[dict[str, Any]]]]
+    where: str,
+    line: _Line,
+    said: Sequence[tuple[str, str | list[dict[str, Any]]]],
+    wanted: Wanted,
 ) -> tuple[str, ...]:
     given = line.answer
     if given is None and said and said[-1][0] == "assistant":
         given = _words(where, said[-1][1])
     answers = (given,) if isinstance(given, str) else tuple(given or ())
-    if line.spans and line.videos and not answers:
+    if not answers and ((line.spans and line.videos) or not wanted.needs_words):
         return ()
     if not answers or not all(a.strip() for a in answers):
         raise DataError(

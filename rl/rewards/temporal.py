@@ -26,7 +26,10 @@ SCALE_TAG = "iou_scale"
 
 @reward("span_iou")
 def span_iou(episode: Episode, task: Task) -> float | None:
-    """Overlap of the spans answered with those wanted, all seconds of either counted once."""
+    """Overlap of the spans answered with those wanted, all seconds of either counted once.
+
+    Source: temporal IoU of video grounding; of several spans, that of their unions.
+    """
     return span_score(_answer(episode), task)
 
 
@@ -52,7 +55,10 @@ def span_iou_steps(episode: Episode, task: Task) -> float | None:
 
 @reward("grounded_answer")
 def grounded_answer(episode: Episode, task: Task) -> float | None:
-    """1 if the words of the answer, its spans taken out, are accepted."""
+    """1 if the words of the answer, its spans taken out, are accepted.
+
+    Source: exact match after normalising, on what is left of a grounded answer.
+    """
     return words_score(_answer(episode), task)
 
 
@@ -86,6 +92,8 @@ def evidence_span(episode: Episode, task: Task) -> float | None:
     """Whether any frame that was looked at shows the evidence: 1 or 0; None without evidence.
 
     The frames of the question do not count; looks do.
+
+    Source: ours, the evidence half of the hierarchies, for time.
     """
     wanted = target_span(task)
     if wanted is None:

@@ -54,6 +54,9 @@ def make(
     ] = None,
     sizes: Annotated[str, typer.Option(help="fixed or varied.")] = "fixed",
     suffix: Annotated[str, typer.Option(help="png or jpg.")] = "png",
+    ask: Annotated[
+        str, typer.Option(help="Of zoom: digit, calls, attributes, levels or box.")
+    ] = "digit",
     videos: Annotated[int, typer.Option(min=1, help="Of moments: how many videos.")] = 100,
     asks: Annotated[
         str, typer.Option(help="Of moments: questions about each, of what,where,when,both.")
@@ -86,6 +89,7 @@ def make(
             photos=photos,
             sizes=sizes,
             suffix=suffix,
+            ask=ask,
         )
     except (FileExistsError, FileNotFoundError, ValueError) as err:
         raise DataError(str(err)) from err
