@@ -28,7 +28,7 @@ from vtool.worlds.photos import write_bundled_photos
 from . import durable
 from . import rewards as _rewards  # noqa: F401  (registers our parts)
 from .collect import Judges
-from .curriculum import Curriculum, make_curriculum
+from .curriculum import Curriculum, CurriculumSpec, make_curriculum
 from .curriculum_dress import budget_of, dress_budget
 from .recipe import DataSpec, Recipe
 
@@ -69,6 +69,7 @@ def make_judges(recipe: Recipe) -> Judges:
         recipe.estimator_options,
         recipe.weight,
         recipe.credit,
+        recipe.mask,
     )
 
 
@@ -176,11 +177,19 @@ def make_env(recipe: Recipe, toolbox: Toolbox) -> Callable[[Task, int], Environm
 
 def make_tasks(recipe: Recipe, rows: Sequence[Row]) -> Curriculum:
     """Which tasks come when, and in what dress."""
-    made = make_curriculum(recipe.curriculum, rows, recipe.seed)
+    parts = [with_trace(spec, recipe.trace) for spec in recipe.curriculum]
+    made = make_curriculum(parts, rows, recipe.seed)
     if recipe.budget is None:
         return made
     dressers = (*made.dressers, dress_budget(recipe.budget, recipe.seed))
     return dataclasses.replace(made, dressers=dressers)
+
+
+def with_trace(spec: CurriculumSpec, trace: str | None) -> CurriculumSpec:
+    """Demonstrations come from the recipe's trace, where they name none of their own."""
+    if spec.name != "demo_anneal" or trace is None or "trace" in spec.options:
+        return spec
+    return dataclasses.replace(spec, options={**spec.options, "trace": trace})
 
 
 def seed_everything(seed: int, threads: int) -> None:

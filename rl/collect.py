@@ -12,7 +12,7 @@ from vtool.codec import Codec
 from vtool.environment import Environment
 from vtool.errors import VToolError
 from vtool.message import Outcome
-from vtool.record import Episode, Fork, Group
+from vtool.record import Episode, Fork, Group, StopReason
 from vtool.reward import Combine, RewardPart, Score, Unscored
 from vtool.scoring import score_group
 from vtool.seat import Seat
@@ -41,6 +41,8 @@ class Judges:
     options: Mapping[str, object] = field(default_factory=dict)
     weight: WeightSpec = field(default_factory=WeightSpec)
     credit: CreditSpec = field(default_factory=CreditSpec)
+    mask: tuple[StopReason, ...] = ()
+    """Attempts that ended so count in the statistics; nothing is learnt from them."""
 
     @property
     def rule(self) -> CreditSpec:
@@ -220,7 +222,7 @@ class Collector:
 
     def _credit(self, group: Group, scores: Sequence[Score]) -> list[Credit]:
         given = blended_credits(group.episodes, scores, self.judges.rule, self._codecs())
-        return cut_credits(group.episodes, given)
+        return cut_credits(group.episodes, unmasked(group.episodes, given, self.judges.mask))
 
     async def _play(
         self, tasks: Sequence[Task], key: tuple[int, ...], step: int
@@ -245,6 +247,16 @@ class Collector:
                 f"{len(failed)} of {len(episodes)} episodes failed by our fault; the first: "
                 f"{failed[0].error or failed[0].stop}"
             )
+
+
+def unmasked(
+    episodes: Sequence[Episode], credits: Sequence[Credit], mask: Sequence[StopReason]
+) -> list[Credit]:
+    """Credits without those of contexts that only masked attempts run through."""
+    if not mask:
+        return list(credits)
+    kept = {id(c) for e in episodes if e.stop not in mask for c in e.contexts}
+    return [credit for credit in credits if id(credit.context) in kept]
 
 
 def describe(collected: Collected, tags: Sequence[str] = ("zooms",)) -> dict[str, float]:
