@@ -57,6 +57,7 @@ def make_judges(recipe: Recipe) -> Judges:
         recipe.estimator,
         recipe.estimator_options,
         recipe.weight,
+        outcome=recipe.reward.outcome,
     )
 
 

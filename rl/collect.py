@@ -14,12 +14,13 @@ from vtool.programs.solo import play
 from vtool.record import Episode, Group
 from vtool.reward import Combine, RewardPart, Score, Unscored
 from vtool.scheduler import run_all
-from vtool.scoring import score_group
+from vtool.scoring import check_unscored, score_group
 from vtool.seat import Seat
 from vtool.statistics import count_episode, mean_counts
 from vtool.task import Task
 
 from .group_advantage import Credit, group_credits
+from .hacks import hack_rates
 from .sample_weight import WeightSpec
 
 
@@ -36,6 +37,10 @@ class Judges:
     estimator: str = "grpo"
     options: Mapping[str, object] = field(default_factory=dict)
     weight: WeightSpec = field(default_factory=WeightSpec)
+    outcome: str = "answer"
+    """The part whose mean is the accuracy."""
+    step: int = 0
+    """Of training, for parts that follow a schedule."""
 
 
 @dataclass(slots=True)
@@ -121,8 +126,16 @@ class Collector:
     ) -> int:
         """Score groups; answers how many were dead."""
         dead = 0
+        judged: list[Score] = []
         for task, group in zip(tasks, groups, strict=True):
-            scores = score_group(group.episodes, task, self.judges.parts, self.judges.combine)
+            scores = score_group(
+                group.episodes,
+                task,
+                self.judges.parts,
+                self.judges.combine,
+                step=self.judges.step,
+            )
+            judged += scores
             given = group_credits(
                 group.episodes,
                 scores,
@@ -138,6 +151,7 @@ class Collector:
             out.groups.append(group)
             out.scores.append(scores)
             out.credits += given
+        check_unscored(judged, self.max_failed)
         out.dead += dead
         return dead
 
@@ -171,7 +185,9 @@ class Collector:
             )
 
 
-def describe(collected: Collected, tags: Sequence[str] = ("zooms",)) -> dict[str, float]:
+def describe(
+    collected: Collected, tags: Sequence[str] = ("zooms",), outcome: str = "answer"
+) -> dict[str, float]:
     """Numbers of a step: reward and its parts, accuracy by tag, tools, stops, dead groups.
 
     `time/tools` adds up calls that may have run side by side; it is part of `time/generate`.
@@ -191,14 +207,15 @@ def describe(collected: Collected, tags: Sequence[str] = ("zooms",)) -> dict[str
         values = [m for m in marks if isinstance(m, int | float)]
         if values:
             out[f"reward/part/{name}"] = _mean(values)
-    judged = "answer" in scored[0][2].parts
+    judged = outcome in scored[0][2].parts
     if judged:  # without a judge of answers there is no accuracy, rather than one of 0
-        out["accuracy"] = out.get("reward/part/answer", 0.0)
+        out["accuracy"] = out.get(f"reward/part/{outcome}", 0.0)
     for tag in tags if judged else ():
         for value in sorted({str(t.tags[tag]) for t, _, _ in scored if tag in t.tags}):
-            hits = [_answered(s) for t, _, s in scored if str(t.tags.get(tag)) == value]
+            hits = [_answered(s, outcome) for t, _, s in scored if str(t.tags.get(tag)) == value]
             out[f"accuracy/{tag}={value}"] = _mean(hits)
     out |= mean_counts([count_episode(e) for _, e, _ in scored])
+    out |= hack_rates([(t, e) for t, e, _ in scored])
     stops = Counter(str(e.stop) for _, e, _ in rows)
     return out | {f"stop/{name}": n / len(rows) for name, n in sorted(stops.items())}
 
@@ -208,8 +225,8 @@ def _outcomes(episode: Episode) -> Sequence[Outcome]:
     return episode.outcomes() if episode.contexts else ()
 
 
-def _answered(score: Score) -> float:
-    mark = score.parts.get("answer")
+def _answered(score: Score, outcome: str) -> float:
+    mark = score.parts.get(outcome)
     return float(mark) if isinstance(mark, int | float) else 0.0
 
 

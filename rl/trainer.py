@@ -73,7 +73,7 @@ class Trainer:
             group_size=1,
         )
         found = await collector.collect(lambda n: chosen, len(chosen), key=(self.recipe.seed,))
-        numbers = describe(found)
+        numbers = describe(found, outcome=self.collector.judges.outcome)
         kept = ("accuracy", "reward/", "tool_rate", "turns", "time/generate")
         return {f"eval/{k}": v for k, v in numbers.items() if k.startswith(kept)}
 
@@ -81,7 +81,7 @@ class Trainer:
         """Collect, score, learn, publish."""
         began = time.monotonic()
         collected = await self.play(self.step_number)
-        metrics = describe(collected)
+        metrics = describe(collected, outcome=self.collector.judges.outcome)
         laid = time.monotonic()
         samples = [self.sample(c) for c in collected.credits]
         trained = time.monotonic()
@@ -97,7 +97,8 @@ class Trainer:
 
     async def play(self, number: int) -> Collected:
         """Attempts at the next tasks; `number` and the recipe's seed decide all draws."""
-        return await self.collector.collect(
+        judges = dataclasses.replace(self.collector.judges, step=number)
+        return await dataclasses.replace(self.collector, judges=judges).collect(
             lambda n: [self.tasks[i] for i in self.sampler.draw(n)],
             self.recipe.prompts,
             key=(self.recipe.seed, number),

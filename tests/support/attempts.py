@@ -22,6 +22,7 @@ from vtool.tool import tool
 from vtool.toolbox import Toolbox
 
 TARGET = Box(0.25, 0.25, 0.5, 0.5)
+ON_TARGET = (Evidence(0, TARGET),)
 
 
 @tool(name="outline_for_tests")
@@ -61,7 +62,7 @@ def nothing(image: Image) -> str:
 TOOLS = (zoom, outline, read, nothing)
 
 
-def question(reference=None, evidence=(Evidence(0, TARGET),), words="what?", **options) -> Task:
+def question(reference=None, evidence=ON_TARGET, words="what?", **options) -> Task:
     """A task on one picture of 200 by 100."""
     shown = picture(200, 100, 1)
     given = reference or Answer(("42",))
