@@ -73,8 +73,12 @@ class Environment(Protocol):
     """One attempt's world."""
 
     task: Task
-    store: Store
     limits: Limits
+
+    @property
+    def store(self) -> Store:
+        """What there is to see on this path."""
+        ...
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
