@@ -25,7 +25,7 @@ Attempt: TypeAlias = tuple[Task, Episode]
 FULL_VIEW = 0.95
 """A crop that shows so much of the picture is no look closer."""
 TINY_VIEW = 0.0002
-"""A crop this small, away from the evidence, shows nothing: 1.4 % of each side."""
+"""A box this small, away from the evidence, holds nothing: 1.4 % of each side."""
 SHORTEST_LEAK = 3
 """Shorter answers are found in any text by chance."""
 ALTERNATIVES = 3
@@ -61,8 +61,11 @@ def full_zooms(attempts: Sequence[Attempt]) -> float:
 
 
 def tiny_looks(attempts: Sequence[Attempt]) -> float:
-    """Share of the crops that are too small to show anything and miss the evidence."""
-    return _share([_is_tiny(look, t, e) for t, e in attempts for look in cuts(e)])
+    """Share of the boxes asked for that are too small to hold anything and miss the evidence.
+
+    What was asked for counts: a tool may grow a speck until it can be shown.
+    """
+    return _share([_is_tiny(look, t, e) for t, e in attempts for look in asked(e)])
 
 
 def repeated_calls(attempts: Sequence[Attempt]) -> float:
@@ -156,6 +159,14 @@ def cuts(episode: Episode) -> list[Region]:
     made = [h for o in episode.outcomes() for h in o.handles if store[h].origin.ops is not None]
     found = [on_source(store, h) for h in made]
     return [r for r in found if r is not None and isinstance(r.shape, Box)]
+
+
+def asked(episode: Episode) -> list[Region]:
+    """The boxes that calls named, on the user's picture, before any tool clamped or grew them."""
+    store = episode.final.store
+    bound = [o.bound for o in episode.outcomes() if o.bound is not None and o.fault is None]
+    found = [store.to_source(r) for b in bound for rs in b.regions.values() for r in rs]
+    return [r for r in found if isinstance(r, Region) and isinstance(r.shape, Box)]
 
 
 def _is_tiny(look: Region, task: Task, episode: Episode) -> bool:

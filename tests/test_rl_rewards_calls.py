@@ -4,7 +4,7 @@ import math
 
 import pytest
 import vtool.rl.rewards  # noqa: F401  (registers the parts)
-from attempts import BAD_CALL, attempt, call, final, look, mark, question, scores
+from attempts import BAD_CALL, FULL, attempt, call, final, look, mark, question, scores
 
 from vtool.geometry import Box
 from vtool.message import ToolCall
@@ -50,9 +50,6 @@ def test_refused_calls_climb_part_of_the_ladder():
     assert scores("call_success", question(), *three) == pytest.approx(0.875)
     assert scores("call_success", question(), *three, failed=0.0) == pytest.approx(0.75)
     assert scores("call_success", question(), final("1")) is None
-
-
-FULL, NOTHING = look(box=(0, 0, 1000, 1000)), call("nothing_for_tests")
 
 
 def test_bonuses_are_for_calls_that_do_something_and_are_not_paid_by_the_call():

@@ -119,3 +119,7 @@ def mark(name: str, episode: Episode, task: Task, **options):
 def scores(name: str, task: Task, *turns: str, **options):
     """The same, played first."""
     return mark(name, attempt(task, *turns), task, **options)
+
+
+FULL = look(box=(0, 0, 1000, 1000))
+"""A zoom that shows the whole picture again."""
