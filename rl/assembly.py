@@ -70,6 +70,7 @@ def make_judges(recipe: Recipe) -> Judges:
         recipe.weight,
         recipe.credit,
         recipe.mask,
+        recipe.reward.outcome,
     )
 
 
