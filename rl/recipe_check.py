@@ -55,7 +55,7 @@ def check_recipe(recipe: Recipe) -> None:
             "a schedule of learner.loss.kl_coef needs the first weights beside it: reference=true"
         )
     _check_sampling(recipe)
-    check_schedules(recipe.schedules)
+    check_schedules(recipe)
 
 
 def _check_sampling(recipe: Recipe) -> None:
