@@ -135,7 +135,7 @@ def test_who_becomes_unsure_branches_and_who_does_not_does_not():
     starts = {id(e.contexts): e for e in found}
     forked = [len(e.contexts) for e in starts.values()]
     assert forked == [1, 2, 1]
-    (change, likely), = [n[2:4] for n in found[1].verdicts["entropy_branch"] if n[4]]
+    ((change, likely),) = [n[2:4] for n in found[1].verdicts["entropy_branch"] if n[4]]
     turn = found[1].contexts[0].segments[-1]
     tokens = min(20, len(turn))
     assert change == pytest.approx(tokens * 0.3 / math.log(VOCAB), rel=1e-6)

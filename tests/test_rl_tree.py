@@ -121,7 +121,9 @@ def test_a_shared_turn_has_the_mean_of_its_attempts_and_is_learnt_once():
         for i, segment in enumerate(credit.context.segments):
             if i < credit.context.shared or segment.author is not Author.POLICY:
                 continue
-            through = [n for n, e in enumerate(found) if any(segment is s for s in e.final.segments)]
+            through = [
+                n for n, e in enumerate(found) if any(segment is s for s in e.final.segments)
+            ]
             wanted = np.mean([alone[n] for n in through])
             assert credit.segments[i] == pytest.approx(wanted)
 
