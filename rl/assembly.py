@@ -16,12 +16,13 @@ from vtool.data import TaskFile, load_tasks
 from vtool.data_rows import Row
 from vtool.environment import Environment, ToolEnvironment
 from vtool.errors import DataError, RecipeError, UnknownName
+from vtool.loading import find_checkpoint
 from vtool.programs.budget import BudgetedEnvironment
-from vtool.reward import combines, parts
-from vtool.shipped import shipped
+from vtool.reward import choose, combines
 from vtool.task import Task
 from vtool.toolbox import Toolbox
 from vtool.worlds.dataset import make as make_zoom
+from vtool.worlds.moments_files import make as make_moments
 from vtool.worlds.photos import write_bundled_photos
 
 from . import durable
@@ -31,7 +32,7 @@ from .curriculum import Curriculum, make_curriculum
 from .curriculum_dress import budget_of, dress_budget
 from .recipe import DataSpec, Recipe
 
-WORLDS = {"zoom": make_zoom}
+WORLDS = {"zoom": make_zoom, "moments": make_moments}
 
 WORLD_FILE = "world.json"
 """Says how the world beside it was made."""
@@ -41,8 +42,12 @@ BUNDLED = "bundled"
 
 
 def model_folder(name: str) -> Path:
-    """A local checkpoint folder, or a shipped one such as ``tiny/weak``."""
-    return Path(name) if Path(name).is_dir() else shipped(name)
+    """A local checkpoint folder, a shipped one such as ``tiny/weak``, or one of a hub.
+
+    Raises:
+        CheckpointError: There is none of that name.
+    """
+    return find_checkpoint(name)
 
 
 def make_judges(recipe: Recipe) -> Judges:
@@ -52,15 +57,13 @@ def make_judges(recipe: Recipe) -> Judges:
         UnknownName: Names the nearest.
         RecipeError: Options that the combine does not have.
     """
-    import vtool.combine  # noqa: F401  (registers ours)
-
-    spec = recipe.reward
+    spec = recipe.reward.resolved
     try:
         combine = combines.get(spec.combine)(**spec.options)
     except TypeError as err:
         raise RecipeError(f"combine {spec.combine!r}: {err}") from err
     return Judges(
-        tuple(parts.get(name) for name in spec.parts),
+        tuple(choose(named) for named in spec.parts),
         combine,
         recipe.estimator,
         recipe.estimator_options,

@@ -48,6 +48,7 @@ class Layout:
         turns: (N,) assistant turns of each attempt's path, edited ones included.
         seen: (S,) what each step answers; empty where nobody asks for it.
         logp: (N,) mean behaviour log-prob of each attempt's policy tokens; NaN where it has none.
+        lengths: (N,) policy tokens of each attempt.
     """
 
     attempt: Ints
@@ -57,6 +58,7 @@ class Layout:
     turns: Ints
     seen: tuple[Seen, ...] = ()
     logp: Floats | None = None
+    lengths: Ints | None = None
 
     @classmethod
     def flat(cls, turns: Sequence[int]) -> Layout:

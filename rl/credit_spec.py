@@ -63,6 +63,21 @@ class RuleSpec:
 
 
 @dataclass(frozen=True)
+class OverlongSpec:
+    """Soft punishment of long attempts, added to their total before any rule sees it.
+
+    Args:
+        limit: Policy tokens of an attempt at which the full penalty holds; None for no penalty.
+        buffer: Width of the ramp before it, in tokens.
+        factor: The full penalty.
+    """
+
+    limit: int | None = None
+    buffer: int = 1
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
 class CreditSpec:
     """How the attempts of a group become credit.
 
@@ -72,6 +87,7 @@ class CreditSpec:
         shared: How steps are learnt that several attempts share.
         whiten: Whether the credit of the whole batch is divided by its deviation.
         whiten_eps: Added to the batch's variance, inside the root.
+        overlong: Soft punishment of long attempts (DAPO).
         least: Credit nearer to 0 than this becomes 0 (LOOP: 0.01).
     """
 
@@ -80,6 +96,7 @@ class CreditSpec:
     shared: Shared = Shared.ONCE
     whiten: Whiten = Whiten.NONE
     whiten_eps: float = 1e-8
+    overlong: OverlongSpec = field(default_factory=OverlongSpec)
     least: float = 0.0
 
     def terms(self) -> tuple[RuleSpec, ...]:
@@ -138,6 +155,11 @@ def check_credit(
         raise RecipeError("credit.blend weighs every rule with 0: nobody would learn anything")
     if not credit.least >= 0:
         raise RecipeError(f"credit.least must be at least 0, not {credit.least}")
+    ramp = credit.overlong
+    if ramp.limit is not None and not 0 < ramp.buffer <= ramp.limit:
+        raise RecipeError(
+            f"credit.overlong.buffer must lie in (0, {ramp.limit}] tokens, not {ramp.buffer}"
+        )
     for i, spec in enumerate(credit.blend):
         _check_rule(f"credit.blend[{i}]", spec)
     for spec in resolve(credit, estimator, options, weight).weights:

@@ -8,65 +8,37 @@ failed by our fault, or that nobody could score, leave every statistic.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from vtool.codec import Codec
 from vtool.errors import VToolError
-from vtool.message import Author
 from vtool.record import Context, Episode, Fork
-from vtool.reward import Score, Unscored
+from vtool.reward import Score
 
 from .advantage import ESTIMATORS, Floats
-from .attempts import TOTAL, Attempts, attempts_of, check_counts
-from .credit_rules import credit_rules
-from .credit_spec import CreditSpec, RuleSpec, Shared, Whiten, resolve
+from .attempts import check_counts
+from .blend import blend_visits, totals
+from .credit import Credit
+from .credit_spec import CreditSpec, RuleSpec, Shared, resolve
 from .layout import Ground, lay_out, owner
-from .sample_weight import Placement, WeightSpec, factors
+from .sample_weight import WeightSpec
 from .token_spans import ALL, tokens_of_kind
+from .whiten import settle
 
-
-@dataclass(frozen=True, slots=True)
-class Credit:
-    """What a context is to learn.
-
-    Args:
-        episode: An attempt that it belongs to.
-        context: The context.
-        segments: A number for each of its segments, for all of the segment's tokens.
-        tokens: Where some tokens get more or less than that: (n,) for each segment, else None.
-        whole: Whether the prefix that it shares is learnt here too.
-    """
-
-    episode: Episode
-    context: Context
-    segments: tuple[float, ...]
-    tokens: tuple[Floats | None, ...] = ()
-    whole: bool = False
-
-    @property
-    def laid(self) -> tuple[float | Floats, ...]:
-        """For each segment one number, or one a token: what `make_sample` takes."""
-        if not self.tokens:
-            return self.segments
-        pairs = zip(self.segments, self.tokens, strict=True)
-        return tuple(base if extra is None else extra for base, extra in pairs)
-
-    @property
-    def dead(self) -> bool:
-        """Whether no policy token of its own would move."""
-        own = list(zip(self.context.segments, self.laid, strict=True))
-        told = own if self.whole else own[self.context.shared :]
-        return not any(np.any(c) for s, c in told if s.author is Author.POLICY)
-
-
-def totals(scores: Sequence[Score]) -> tuple[Floats, np.ndarray[Any, np.dtype[np.bool_]]]:
-    """Returns of a group, and which of them may be believed; NaN where not."""
-    values = [np.nan if isinstance(s.total, Unscored) else s.total for s in scores]
-    array = np.asarray(values, np.float64)
-    return array, ~np.isnan(array)
+__all__ = [
+    "Credit",
+    "Node",
+    "anchor",
+    "blended_credits",
+    "group_credits",
+    "settle",
+    "totals",
+    "tree_credits",
+    "tree_nodes",
+]
 
 
 def group_credits(
@@ -130,82 +102,6 @@ def blended_credits(
     if spec.shared is Shared.EACH:
         return [c for n in alive for c in _each(episodes[n], int(n), ground, values, codecs)]
     return _once(episodes, [int(n) for n in alive], ground, values, codecs)
-
-
-def blend_visits(ground: Ground, scores: Sequence[Score], spec: CreditSpec) -> dict[str, Floats]:
-    """(V,) credit of every visit, for each kind of tokens that the blend names.
-
-    Args:
-        ground: Of the group.
-        scores: One an attempt.
-        spec: The blend.
-    """
-    plain = attempts_of(ground.layout, scores, TOTAL)
-    before = _factor(plain, spec, Placement.BEFORE)
-    after = plain.spread(_factor(plain, spec, Placement.AFTER))
-    out: dict[str, Floats] = {}
-    for term in spec.terms():
-        attempts = _scaled(attempts_of(ground.layout, scores, term.of), before)
-        value = term.weight * _ruled(term, attempts) * after
-        out[term.on] = out[term.on] + value if term.on in out else value
-    if spec.least:
-        out = {on: np.where(np.abs(v) < spec.least, 0.0, v) for on, v in out.items()}
-    return out
-
-
-def settle(credits: Sequence[Credit], spec: CreditSpec) -> list[Credit]:
-    """What only the whole batch can say: its deviation.
-
-    Args:
-        credits: Of all groups of a step.
-        spec: Whether and how they are divided.
-
-    Source: REINFORCE++ (arXiv 2501.03262); attempts are counted by default, tokens on demand.
-    """
-    if spec.whiten is Whiten.NONE or not credits:
-        return list(credits)
-    tokens = [_policy_values(c) for c in credits]
-    if spec.whiten is Whiten.TOKEN:
-        values = np.concatenate(tokens)
-        shift = float(values.mean()) if len(values) else 0.0
-    else:
-        values, shift = _by_attempt(credits, tokens), 0.0
-    if len(values) < 2:
-        return list(credits)
-    variance = float(np.square(values - shift).sum()) / (len(values) - 1)
-    return [_affine(c, shift, 1.0 / np.sqrt(variance + spec.whiten_eps)) for c in credits]
-
-
-def _ruled(term: RuleSpec, attempts: Attempts) -> Floats:
-    value = np.asarray(credit_rules.get(term.rule)(attempts, **term.options), np.float64)
-    wanted = attempts.layout.attempt.shape
-    if value.shape != wanted or not np.isfinite(value).all():
-        raise VToolError(
-            f"credit rule {term.rule!r} must give one finite number a visit, shape {wanted}, got "
-            f"shape {value.shape}"
-        )
-    # Whom nobody believes learns nothing, whatever a rule says.
-    return np.where(attempts.believed[attempts.layout.attempt], value, 0.0)
-
-
-def _factor(attempts: Attempts, spec: CreditSpec, placement: Placement) -> Floats:
-    out = np.ones(len(attempts.returns))
-    for weight in spec.weights:
-        if weight.placement is placement:
-            logp = attempts.layout.logp
-            out = out * factors(attempts.returns, attempts.believed, weight, logp)
-    return out
-
-
-def _scaled(attempts: Attempts, factor: Floats) -> Attempts:
-    if (factor == 1.0).all():
-        return attempts
-    return replace(
-        attempts,
-        returns=attempts.returns * factor,
-        final=attempts.final * factor,
-        by_turn=attempts.by_turn * factor[attempts.layout.attempt],
-    )
 
 
 def _once(
@@ -299,32 +195,6 @@ def _step_means(ground: Ground, values: Floats, mask: Any) -> Floats:
     visits = ground.layout.step[mask]
     sums = np.bincount(visits, values[mask], minlength=count)
     return sums / np.maximum(np.bincount(visits, minlength=count), 1)
-
-
-def _policy_values(credit: Credit) -> Floats:
-    """Credit of every policy token that is learnt in this context."""
-    first = 0 if credit.whole else credit.context.shared
-    rows = list(zip(credit.context.segments, credit.laid, strict=True))[first:]
-    found = [np.full(len(s), c) for s, c in rows if s.author is Author.POLICY]
-    return np.concatenate(found) if found else np.zeros(0)
-
-
-def _by_attempt(credits: Sequence[Credit], tokens: Sequence[Floats]) -> Floats:
-    """Mean credit of each attempt's tokens."""
-    rows: dict[int, list[Floats]] = {}
-    for credit, values in zip(credits, tokens, strict=True):
-        rows.setdefault(id(credit.episode), []).append(values)
-    joined = [np.concatenate(r) for r in rows.values()]
-    return np.array([v.mean() for v in joined if len(v)])
-
-
-def _affine(credit: Credit, shift: float, scale: float) -> Credit:
-    policy = [s.author is Author.POLICY for s in credit.context.segments]
-    base = tuple(
-        (v - shift) * scale if p else v for v, p in zip(credit.segments, policy, strict=True)
-    )
-    extra = tuple(None if e is None else (e - shift) * scale for e in credit.tokens)
-    return replace(credit, segments=base, tokens=extra)
 
 
 @dataclass(frozen=True, slots=True)

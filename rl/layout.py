@@ -16,6 +16,7 @@ from vtool.errors import VToolError
 from vtool.message import Author
 from vtool.record import Context, Episode, Fold, Fork, Segment, Spawn
 
+from .advantage import Floats
 from .attempts import Layout, Seen
 
 Place = tuple[int, int]
@@ -125,6 +126,7 @@ class _Builder:
         self.rows: list[tuple[int, int, int]] = []
         self.turns: list[int] = []
         self.logp: list[float] = []
+        self.lengths: list[int] = []
 
     def add(self, episode: Episode) -> None:
         number = len(self.record)
@@ -170,7 +172,9 @@ class _Builder:
         self.contexts.append(tuple(c for c in all_of if episode.contexts[c].has_tokens))
         actions = len(episode.actions()) if episode.contexts else 0
         self.turns.append(max(actions, last + 1))
-        self.logp.append(_mean_logp(episode, places))
+        found = _logprobs(episode, places)
+        self.logp.append(float(found.mean()) if len(found) else float("nan"))
+        self.lengths.append(len(found))
 
     def ground(self) -> Ground:
         rows = np.array(self.rows, np.int64).reshape(-1, 3)
@@ -182,6 +186,7 @@ class _Builder:
             np.array(self.turns, np.int64),
             tuple(self.seen),
             np.array(self.logp, np.float64),
+            np.array(self.lengths, np.int64),
         )
         return Ground(
             layout, tuple(self.steps), tuple(self.records), tuple(self.record), tuple(self.contexts)
@@ -234,11 +239,11 @@ def _position(episode: Episode, context: Context, segment: Segment) -> int:
     return count
 
 
-def _mean_logp(episode: Episode, places: Sequence[Place]) -> float:
+def _logprobs(episode: Episode, places: Sequence[Place]) -> Floats:
+    """Behaviour log-probs of the policy's tokens on a path."""
     found = [
         s.logprobs
         for s in (episode.contexts[c].segments[i] for c, i in places)
         if s.author is Author.POLICY and s.logprobs is not None
     ]
-    numbers = np.concatenate(found) if found else np.zeros(0)
-    return float(numbers.mean()) if len(numbers) else float("nan")
+    return np.concatenate(found).astype(np.float64) if found else np.zeros(0)

@@ -25,6 +25,8 @@ from .preference import pair_gradients
 
 __all__ = ["Learner", "LearnerSettings", "LearnerStopped", "Work", "is_finite"]
 
+MAX_COPIED = 1 << 27
+"""Trainable numbers up to which the distance of a step is measured."""
 FIRST = ("mismatch_max", "mismatch_kl")
 
 
@@ -66,7 +68,7 @@ class Learner:
         policy: Policy,
         settings: LearnerSettings,
         steps: int,
-        reference: Policy | None = None,
+        reference: torch.nn.Module | None = None,
     ) -> None:
         self.settings, self.steps, self.reference = settings, steps, reference
         self.accelerator = Accelerator(cpu=policy.vlm.device.type == "cpu")
@@ -289,7 +291,8 @@ class Learner:
         norm = self.accelerator.clip_grad_norm_(
             [p for _, p in self.policy.named()], self.settings.grad_clip
         )
-        before = self.policy.snapshot()
+        # A copy of billions of weights only to tell how far they moved is not worth its memory.
+        before = self.policy.snapshot() if self.policy.learns <= MAX_COPIED else None
         fine = is_finite(norm)
         if fine:
             self.optimizer.step()
@@ -302,11 +305,8 @@ class Learner:
                 f"{self.skipped} steps in a row without a finite gradient: lower the learning "
                 "rate or look for NaN in rewards; the last good weights are kept"
             )
-        return {
-            "grad_norm": float(norm),
-            "skipped": float(not fine),
-            "step_distance": self.policy.distance(before),
-        }
+        told = {"grad_norm": float(norm), "skipped": float(not fine)}
+        return told if before is None else told | {"step_distance": self.policy.distance(before)}
 
 
 def is_finite(norm: Tensor) -> bool:

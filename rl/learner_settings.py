@@ -35,6 +35,8 @@ class LearnerSettings:
         batch_tokens: Tokens of a micro-batch, padding included.
         max_skipped: Steps in a row without finite gradient, after which learning stops.
         freeze: ``vision`` and ``language`` keep their weights if named.
+        checkpointing: Keep only the inputs of layers for the backward pass (less memory, more
+            time).
     """
 
     lr: float = 3e-4
@@ -55,6 +57,7 @@ class LearnerSettings:
     batch_tokens: int = 16384
     max_skipped: int = 5
     freeze: tuple[str, ...] = ()
+    checkpointing: bool = False
 
     def __post_init__(self) -> None:
         check_learner(self)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from vtool.errors import DataError
 from vtool.families.base import Family
-from vtool.families.vlm import VLM
 from vtool.pairs import load_renderer
 from vtool.record import Context
 from vtool.render import Renderer
@@ -35,6 +34,7 @@ from .recipe import Recipe
 from .regrow import Regrown, regrow
 from .sampler import Sampler
 from .tree_pairs import Answer, Pair, ranked_pairs, tree_pairs
+from .weights import open_vlm, reference_of
 
 
 def find_pairs(group: Regrown, spec: PairSpec) -> list[Pair]:
@@ -87,11 +87,11 @@ class Preferrer:
         seed_everything(recipe.seed, recipe.threads)
         self.recipe, self.out = recipe, out
         self.folder = model or model_folder(recipe.model)
-        self.vlm = VLM.load(self.folder)
+        self.vlm = open_vlm(recipe, self.folder)
         self.renderer = load_renderer(self.folder)
-        policy = Policy(self.vlm, recipe.learner.freeze)
+        policy = Policy(self.vlm, recipe.learner.freeze, checkpointing=recipe.learner.checkpointing)
         free = recipe.learner.preference.reference_free
-        reference = None if free else Policy(VLM.load(self.folder))
+        reference = None if free else reference_of(recipe, self.folder, policy)
         self.learner = Learner(policy, recipe.learner, recipe.steps, reference)
         self.pairs = self._read(Path(recipe.trace))
         self.sampler = Sampler(len(self.pairs), recipe.seed)

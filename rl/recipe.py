@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from vtool.config import build, override, read_yaml
 from vtool.environment import Limits
 from vtool.errors import RecipeError, nearest
+from vtool.families.adapters import AdapterSpec
 from vtool.record import Sampling
 
 from .alarms import AlarmSettings
@@ -22,6 +23,7 @@ from .learner import LearnerSettings
 from .pair_spec import PairSpec
 from .recipe_check import check_recipe
 from .replay import RescueSpec
+from .rewards.presets import preset
 from .rollout_sampler import SamplerSpec
 from .sample_weight import WeightSpec
 from .schedule import ScheduleSpec
@@ -70,16 +72,50 @@ class RewardSpec:
     """How episodes are scored.
 
     Args:
-        parts: Registered reward parts.
+        parts: Registered reward parts; one with settings is ``{name: {option: value}}``.
         combine: Registered combine.
         options: Of the combine.
+        preset: A hierarchy by the kind of task (vqa, grounding ...) instead of these three.
     """
 
-    parts: tuple[str, ...] = ("format", "answer", "evidence_iou", "economy")
+    parts: tuple[str | dict[str, dict[str, Any]], ...] = (
+        "format",
+        "answer",
+        "evidence_iou",
+        "economy",
+    )
     combine: str = "hierarchy"
     options: Mapping[str, Any] = field(
         default_factory=lambda: {"process": {"evidence_iou": 1.0, "economy": 1.0}}
     )
+    preset: str | None = None
+
+    def __post_init__(self) -> None:
+        plain = {f.name: f for f in fields(self)}
+        given = self.options != plain["options"].default_factory()  # type: ignore[misc]
+        given |= self.parts != plain["parts"].default or self.combine != plain["combine"].default
+        if self.preset is not None and given:
+            raise RecipeError(
+                f"reward.preset={self.preset} stands for parts, combine and options: leave those "
+                "out, or the preset"
+            )
+
+    @property
+    def resolved(self) -> RewardSpec:
+        """The same with the preset's parts, combine and options in place of its name.
+
+        Raises:
+            UnknownName: No such preset.
+        """
+        if self.preset is None:
+            return self
+        chosen = preset(self.preset)
+        return RewardSpec(chosen.parts, "hierarchy", chosen.options)
+
+    @property
+    def outcome(self) -> str:
+        """The part that says how right an answer is: `accuracy` is its mean."""
+        return str(self.resolved.options.get("outcome", "answer"))
 
 
 @dataclass(frozen=True)
@@ -138,6 +174,10 @@ class Recipe:
         sampling: How attempts are drawn.
         limits: Bounds of an episode.
         learner: Optimisation.
+        adapter: Train low-rank adapters instead of the weights: `{rank: 16, alpha: 32}`.
+        precision: float32; mixed (float32 weights, bfloat16 arithmetic); bfloat16 (weights too:
+            only under an adapter, since small updates would be lost in rounding).
+        device: Such as cpu or cuda; an accelerator where there is one, if left out.
         reference: Keep the first weights as reference for a KL term.
         max_failed: Share of failed episodes beyond which the run stops.
         eval: Numbers on held-out tasks meanwhile.
@@ -182,6 +222,9 @@ class Recipe:
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=80))
     limits: Limits = field(default_factory=lambda: Limits(max_turns=4, max_tokens=1024))
     learner: LearnerSettings = field(default_factory=LearnerSettings)
+    adapter: AdapterSpec | None = None
+    precision: str = "float32"
+    device: str | None = None
     reference: bool = False
     max_failed: float = 0.5
     eval: EvalSpec = field(default_factory=EvalSpec)

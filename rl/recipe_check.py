@@ -24,6 +24,7 @@ AT_LEAST_ONE = ("group_size", "prompts", "checkpoint_every", "keep", "threads")
 AT_LEAST_ZERO = ("steps", "refill", "trace_every")
 PARTS = ("vision", "language")
 SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "mixed", "bfloat16")
 FRONTIERS = ("between", "solvable")
 
 
@@ -53,6 +54,12 @@ def check_recipe(recipe: Recipe) -> None:
     if "learner.loss.kl_coef" in recipe.schedules and not recipe.reference:
         raise RecipeError(
             "a schedule of learner.loss.kl_coef needs the first weights beside it: reference=true"
+        )
+    check_name("precision", recipe.precision, PRECISIONS)
+    if recipe.precision == "bfloat16" and recipe.adapter is None:
+        raise RecipeError(
+            "precision=bfloat16 would round most updates of whole weights away: choose "
+            "precision=mixed, or train an adapter ({rank: 16, alpha: 32})"
         )
     _check_sampling(recipe)
     check_schedules(recipe)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vtool.config import to_plain
-from vtool.engines.weights import load_weights
 from vtool.errors import CheckpointError, RecipeError, VToolError
 from vtool.families.vlm import VLM
 from vtool.task import Task
@@ -20,7 +19,6 @@ from . import durable, rng
 from .alarms import Alarms
 from .checkpoint import Checkpoints, Loaded
 from .collect import Collected
-from .export import export_checkpoint
 from .interrupts import Interrupts
 from .learner import Learner, LearnerStopped
 from .memory import Memory, load_all, save_all
@@ -34,6 +32,7 @@ from .rollouts import path_episode
 from .train_state import TrainState
 from .trainer import Trainer
 from .warmstart import Imitator
+from .weights import restore_weights, save_final, save_weights
 
 OnStep = Callable[[int, Mapping[str, Any]], None]
 Tell = Callable[[str], None]
@@ -199,8 +198,8 @@ class Run:
         self._saved = step
 
     def write_model(self, folder: Path) -> None:
-        """Weights in plain Hugging Face layout, with tokenizer and syntax."""
-        export_checkpoint(self.session.vlm, self.session.folder, folder)
+        """Weights (or the adapter) in plain Hugging Face layout, with tokenizer and syntax."""
+        save_weights(self.session.vlm, self.session.folder, folder)
 
     def state(self) -> TrainState:
         """All but the weights."""
@@ -245,8 +244,7 @@ class Run:
         for said in loaded.skipped:
             self.tell(f"{said}; using {loaded.path.name} instead")
         state, session = loaded.state, self.session
-        saved = VLM.load(loaded.model)
-        load_weights(session.vlm.model, saved.model.state_dict().items())
+        restore_weights(session.vlm, loaded.model)
         learner = session.learner
         restore_optimizer(learner.raw_optimizer, learner.names, state.tensors, state.optimizer)
         learner.done, learner.skipped = state.step, int(state.adaptive["skipped"])
@@ -262,7 +260,7 @@ class Run:
     def _finish(self) -> Path:
         final, staging = self.out / "model", self.out / "model.incomplete"
         durable.discard(staging)
-        self.write_model(staging)
+        save_final(self.session.vlm, self.session.folder, staging)
         durable.sync_tree(staging)
         durable.discard(final)
         staging.rename(final)

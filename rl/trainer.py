@@ -10,7 +10,6 @@ from pathlib import Path
 from vtool.data import TaskFile
 from vtool.engines.hf import HFEngine
 from vtool.errors import DataError
-from vtool.families.vlm import VLM
 from vtool.pairs import load_renderer
 from vtool.seat import Seat
 from vtool.task import Task
@@ -37,6 +36,7 @@ from .recipe import Recipe
 from .replay import SuccessBuffer
 from .rollout_sampler import Flat, make_sampler
 from .schedule import scheduled
+from .weights import open_vlm, reference_of
 
 
 class Trainer:
@@ -52,11 +52,11 @@ class Trainer:
         seed_everything(recipe.seed, recipe.threads)
         self.recipe, self.out = recipe, out
         self.folder = model or model_folder(recipe.model)
-        self.vlm = VLM.load(self.folder)
+        self.vlm = open_vlm(recipe, self.folder)
         self.renderer = load_renderer(self.folder)
         self.engine = HFEngine(self.vlm, synchronous=True)
-        policy = Policy(self.vlm, recipe.learner.freeze)
-        reference = Policy(VLM.load(self.folder)) if recipe.reference else None
+        policy = Policy(self.vlm, recipe.learner.freeze, checkpointing=recipe.learner.checkpointing)
+        reference = reference_of(recipe, self.folder, policy) if recipe.reference else None
         self.learner = Learner(policy, recipe.learner, recipe.steps, reference)
         self.tasks = open_tasks(recipe.data, out)
         self.curriculum = make_tasks(recipe, self.tasks.rows)
@@ -193,12 +193,6 @@ class Trainer:
         return make_sample(
             credit.context, self.renderer, self.vlm.family, credit.laid, whole=credit.whole
         )
-
-    def save_model(self, folder: Path) -> None:
-        """A plain Hugging Face folder that every command of vtool takes."""
-        from .export import export_checkpoint
-
-        export_checkpoint(self.vlm, self.folder, folder)
 
 
 def with_age(metrics: Mapping[str, float], collected: Collected, step: int) -> dict[str, float]:

@@ -22,8 +22,8 @@ from vtool.reward import Score, Unscored
 
 from .advantage import Bools
 from .attempts import check_counts
+from .blend import totals
 from .fork_advantage import depths
-from .group_advantage import totals
 from .layout import Ground, Step, lay_out
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from vtool.errors import DataError
 from vtool.families.base import Family
-from vtool.families.vlm import VLM
 from vtool.message import Author
 from vtool.pairs import load_renderer
 from vtool.record import Context, Episode
@@ -33,6 +32,7 @@ from .memory import Memory
 from .policy import Policy
 from .recipe import Recipe
 from .sampler import Sampler
+from .weights import open_vlm
 
 SPEAKERS = (Author.POLICY, Author.TEACHER)
 
@@ -105,9 +105,9 @@ class Imitator:
         seed_everything(recipe.seed, recipe.threads)
         self.recipe, self.out = recipe, out
         self.folder = model or model_folder(recipe.model)
-        self.vlm = VLM.load(self.folder)
+        self.vlm = open_vlm(recipe, self.folder)
         self.renderer = load_renderer(self.folder)
-        policy = Policy(self.vlm, recipe.learner.freeze)
+        policy = Policy(self.vlm, recipe.learner.freeze, checkpointing=recipe.learner.checkpointing)
         self.learner = Learner(policy, recipe.learner, recipe.steps)
         self.samples = self._read(Path(recipe.trace))
         self.sampler = Sampler(len(self.samples), recipe.seed)

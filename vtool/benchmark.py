@@ -11,6 +11,7 @@ from vtool.metrics import exact_match
 from vtool.record import Episode
 from vtool.registry import Registry
 from vtool.task import Answer, Task
+from vtool.temporal_score import temporal_score
 
 Metric = Callable[[str | None, Task], float]
 """Answer and task to a number in [0, 1]."""
@@ -54,6 +55,7 @@ def _exact(answer: str | None, task: Task) -> float:
 
 
 metrics.add("exact_match", _exact)
+metrics.add("temporal", temporal_score)
 
 
 def benchmark(

@@ -12,6 +12,7 @@ The ShareGPT form (``conversations`` of ``from``/``value``, ``image`` for a sing
 read too; there the last answer of the conversation is the reference if no ``answer`` is given.
 Boxes are pixels of the original picture, x1 y1 x2 y2, after its EXIF orientation. Pictures are
 decoded when a task is asked for, so that a file may be larger than memory. Nothing is fetched.
+Videos, and spans of seconds as answer or evidence: see `vtool.data_video`.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from pathlib import Path
 from typing import overload
 
 from vtool.data_rows import BadRow, Row, read_rows
+from vtool.data_video import VideoFile, reference, video_parts
 from vtool.errors import DataError, GeometryError, MediaError
 from vtool.geometry import Box, Convention, Units
 from vtool.media import Image
-from vtool.task import Answer, Evidence, Task, TaskPart
+from vtool.task import Evidence, Task, TaskPart
 
 _PIXELS = Convention(Units.ORIGINAL)
 
@@ -114,26 +116,34 @@ def check_pictures(path: str | Path, rows: Sequence[Row]) -> None:
     Raises:
         DataError: Names the first few that are not.
     """
-    absent = [(r.line, p) for r in rows for p in r.pictures if not p.is_file()]
+    named = [(r.line, p) for r in rows for p in (*r.pictures, *(v.path for v in r.videos))]
+    absent = [(line, p) for line, p in named if not p.is_file()]
     if absent:
         told = "; ".join(f"line {line}: {picture}" for line, picture in absent[:3])
-        raise DataError(f"{path}: {len(absent)} pictures are not there ({told})")
+        noun = "files" if any(r.videos for r in rows) else "pictures"
+        raise DataError(f"{path}: {len(absent)} {noun} are not there ({told})")
 
 
 def _task(file: Path, row: Row) -> Task:
     where = f"{file}, line {row.line}"
+    parts: list[TaskPart] = []
     try:
-        parts: list[TaskPart] = [Image.open(p) if isinstance(p, Path) else p for p in row.parts]
+        for part in row.parts:
+            if isinstance(part, VideoFile):
+                parts += video_parts(part, where)
+            else:
+                parts.append(Image.open(part) if isinstance(part, Path) else part)
     except MediaError as err:
         raise DataError(f"{where}: {err}") from err
     pictures = [p for p in parts if isinstance(p, Image)]
     return Task(
         id=row.id,
         prompt=tuple(parts),
-        reference=Answer(row.answers),
+        reference=reference(row.answers, row.spans),
         evidence=tuple(
             Evidence(at, read_box(where, bbox, pictures[at])) for at, bbox in row.evidence
-        ),
+        )
+        + tuple(Evidence(at, span) for at, span in row.moments),
         tools=row.tools,
         system=row.system,
         tags=row.tags or {},

@@ -182,6 +182,7 @@ class Player:
             action, context, self.seat.renderer.dialect, await self._handled(action)
         )
         self.episode.verdicts.update(reply.verdicts)
+        context.reading = reply.reading
         if reply.stop is not None:
             self._close(reply)
             return False
@@ -197,6 +198,7 @@ class Player:
         if context is None or not self._child():
             self.episode.stop = stop
             self.episode.answer = context.answer if context is not None else None
+            self.episode.reading = context.reading if context is not None else None
         if context is not None:
             context.stop = stop
             self._tell()

@@ -1,0 +1,179 @@
+"""From nothing to a tiny policy that looks again in time: every stage, in order.
+
+First to find the two cued frames of a glance and copy their times into a call, then to read what
+that shows, then whole episodes. A start with bad habits is made of it: what reinforcement
+learning has to find again is where to look, how often, and what to say of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from vtool.families.vlm import VLM
+from vtool.worlds.moments import Ask, Moment, draw
+
+from . import tokenizer as tokens
+from .expert import Demo
+from .export import export
+from .moments_card import card
+from .moments_expert import (
+    SPEC,
+    Frames,
+    MomentScribe,
+    Turn,
+    around,
+    cued_window,
+    first_turn,
+    glance,
+    last_turn,
+    look,
+    new_tokenizer,
+    turns,
+)
+from .moments_measure import measure
+from .moments_vision import warm_up_frames
+from .spec import new_policy
+from .teach import Lesson, teach
+
+Log = Callable[[dict[str, Any]], None]
+
+FULL_MINUTES: Final = 12.0
+WATCHED: Final = tokens.SECONDS[10:]
+"""Tokens whose cross-entropy tells whether times are copied."""
+VISION_STEPS: Final = 120
+LESSONS: Final = (
+    Lesson("where to look", 500, 3e-3, turns=1, until=0.5),
+    Lesson("what it shows", 200, 3e-3, turns=2),
+    Lesson("whole episodes", 400, 2e-3, cosine=True),
+)
+WEAKEN: Final = Lesson("weaken", 40, 1e-3)
+
+
+@dataclass(frozen=True, slots=True)
+class MomentHabits:
+    """Shares of what the spoiled demonstrations do; the words of their answers are right."""
+
+    good: float = 0.25
+    elsewhere: float = 0.35
+    """Looks between two frames that are not the cued ones, then answers."""
+    direct: float = 0.2
+    """Answers at once; a span is the stretch between the cued frames."""
+    coarse: float = 0.2
+    """Looks once and answers, also where a span is asked for."""
+
+
+def build(
+    out: Path | str,
+    *,
+    seed: int = 0,
+    minutes: float | None = None,
+    log: Log = print,
+    count: int = 100,
+) -> dict[str, Any]:
+    """Train the clean and the weak start and write them as ``out/clean`` and ``out/weak``.
+
+    Args:
+        out: Folder; files of the same names are replaced.
+        seed: The same seed gives the same weights on the same machine and thread count.
+        minutes: Shrinks every stage in proportion to the full recipe's 12 minutes; ``None`` runs
+            the full recipe. A tenth of it makes a smoke test, not a policy.
+        log: Receives one record (a flat dict) per stage and measurement.
+        count: Held-out videos per measurement.
+
+    Returns:
+        What was measured, by policy and kind of question.
+    """
+    torch.set_num_threads(1)
+    scale = 1.0 if minutes is None else min(1.0, minutes / FULL_MINUTES)
+    started = time.perf_counter()
+
+    def tell(entry: dict[str, Any]) -> None:
+        log({**entry, "seconds": round(time.perf_counter() - started, 1)})
+
+    scribe = MomentScribe(new_tokenizer())
+    vlm = new_policy(scribe.tokenizer, seed + 1, SPEC)
+    warm_up_frames(vlm, seed=seed, steps=max(2, round(VISION_STEPS * scale)), log=tell)
+    for lesson in LESSONS:
+        run_lesson(vlm, scribe, lesson, seed, scale, tell, expert_demos)
+    results = {}
+    for name in ("clean", "weak"):
+        if name == "weak":
+            run_lesson(vlm, scribe, WEAKEN, seed, scale, tell, spoiled_demos)
+        vlm.eval()
+        folder = Path(out) / name
+        export(vlm, scribe, folder, "", ("resample",))
+        results[name] = measure(folder, count=count)
+        for kind, found in results[name].items():
+            tell({"policy": name, "questions": kind, **found})
+        text = card(name, seed, count, results[name])
+        (folder / "README.md").write_text(text, encoding="utf-8")
+    return results
+
+
+def run_lesson(
+    vlm: VLM,
+    scribe: MomentScribe,
+    lesson: Lesson,
+    seed: int,
+    scale: float,
+    log: Log,
+    source: Callable[..., list[Demo]],
+) -> None:
+    """One stage, shortened, at least two steps."""
+    short = replace(lesson, steps=max(2, round(lesson.steps * scale)))
+    teach(vlm, scribe, short, seed=seed, log=log, source=source, numbers=WATCHED)
+
+
+def expert_demos(lesson: Lesson, scribe: MomentScribe, rng: np.random.Generator) -> list[Demo]:
+    """A fresh batch of the expert's episodes, several questions about each video."""
+    out: list[Demo] = []
+    while len(out) < lesson.batch:
+        moment = draw(int(rng.integers(1 << 40)))
+        for ask in rng.permutation(list(Ask))[: lesson.asked]:
+            made, shown = turns(moment, Ask(ask))
+            out.append(scribe.write(moment, Ask(ask), made[: lesson.turns], shown))
+    return out[: lesson.batch]
+
+
+def spoiled_demos(
+    lesson: Lesson,
+    scribe: MomentScribe,
+    rng: np.random.Generator,
+    habits: MomentHabits | None = None,
+) -> list[Demo]:
+    """A batch of episodes with bad habits."""
+    out: list[Demo] = []
+    while len(out) < lesson.batch:
+        moment = draw(int(rng.integers(1 << 40)))
+        for ask in rng.permutation(list(Ask))[: lesson.asked]:
+            made, shown = spoil(moment, Ask(ask), rng, habits or MomentHabits())
+            out.append(scribe.write(moment, Ask(ask), made, shown))
+    return out[: lesson.batch]
+
+
+def spoil(
+    moment: Moment, ask: Ask, rng: np.random.Generator, habits: MomentHabits
+) -> tuple[list[Turn], list[Frames]]:
+    """An episode with one of the habits."""
+    shares = np.array([habits.good, habits.elsewhere, habits.direct, habits.coarse])
+    habit = int(rng.choice(4, p=shares / shares.sum()))
+    if habit == 0:
+        return turns(moment, ask)
+    if habit == 3:
+        return turns(moment, ask, fine=False)
+    first = glance(moment)
+    window = cued_window(moment, first)
+    if habit == 2:
+        return [last_turn(moment, ask, window)], [first]
+    at = int(rng.integers(len(first.times) - 1))
+    window = (first.times[at], first.times[at + 1])
+    seen = look(moment, window)
+    found = around(moment, seen, window) or (window[0], *window)
+    return [first_turn(window), last_turn(moment, ask, (found[1], found[2]))], [first, seen]
