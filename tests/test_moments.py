@@ -151,12 +151,7 @@ def test_building_a_policy_goes_through_every_stage(tmp_path):
     found = build(tmp_path, minutes=0.02, count=2, log=said.append)
     assert set(found) == {"clean", "weak"}
     stages = [e["stage"] for e in said if "stage" in e]
-    assert list(dict.fromkeys(stages)) == [
-        "where to look",
-        "what it shows",
-        "whole episodes",
-        "weaken",
-    ]
+    assert list(dict.fromkeys(stages)) == ["vision", "drills", "whole episodes", "weaken"]
     for name in found:
         assert "| both, tool off |" in (tmp_path / name / "README.md").read_text()
         assert json.loads((tmp_path / name / "vtool.json").read_text())["tools"] == ["resample"]
@@ -214,7 +209,8 @@ def test_two_steps_end_to_end(script, policy, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "learnt: QA accuracy" in told
     summary = json.loads((out / "summary.json").read_text())
-    assert list(summary["rows"]) == ["before", "before, tool off", "after", "after, tool off"]
+    names = ["before", "before, tool off", "after", "after, tool off", "after, blank looks"]
+    assert list(summary["rows"]) == names
     assert summary["rows"]["after"]["n"] == 8
     for stage in ("01-grpo", "02-dgrpo"):
         lines = (out / stage / "metrics.jsonl").read_text().splitlines()
