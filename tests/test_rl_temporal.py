@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from vtool.rl.credit_spec import CreditSpec, check_credit
 from vtool.rl.rewards import temporal
-from vtool.rl.sample_weight import Placement, WeightSpec, check_placement, weighted_advantages
+from vtool.rl.sample_weight import Placement, WeightSpec, weighted_advantages
 
 import vtool.combine  # noqa: F401
 from vtool.answer_tracks import write_track
@@ -243,4 +244,4 @@ def test_the_group_weight_cancels_in_the_wrong_place_and_acts_in_the_default_one
     centred = weighted_advantages(np.array(returns), believed, "dr_grpo", {}, WeightSpec())
     assert np.allclose(with_weight("dr_grpo", Placement.BEFORE), 0.5 * centred)
     with pytest.raises(RecipeError, match="does nothing"):
-        check_placement("grpo", {}, WeightSpec("difficulty", Placement.BEFORE))
+        check_credit(CreditSpec(), "grpo", {}, WeightSpec("difficulty", Placement.BEFORE))

@@ -1,5 +1,35 @@
 """Reward parts: pure functions of a finished episode. Importing this room registers them."""
 
-from . import basic, curiosity, evidence, temporal
+from . import (
+    answer,
+    basic,
+    calibration,
+    calls,
+    checklist,
+    completion,
+    cost,
+    evidence,
+    points,
+    presets,
+    shapes,
+    shaping,
+    temporal,
+    tools,
+)
 
-__all__ = ["basic", "curiosity", "evidence", "temporal"]
+__all__ = [
+    "answer",
+    "basic",
+    "calibration",
+    "calls",
+    "checklist",
+    "completion",
+    "cost",
+    "evidence",
+    "points",
+    "presets",
+    "shapes",
+    "shaping",
+    "temporal",
+    "tools",
+]
