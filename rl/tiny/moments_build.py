@@ -47,12 +47,12 @@ from .teach import Lesson, teach
 
 Log = Callable[[dict[str, Any]], None]
 
-FULL_MINUTES: Final = 12.0
+FULL_MINUTES: Final = 16.0
 WATCHED: Final = tokens.SECONDS[10:]
 """Tokens whose cross-entropy tells whether times are copied."""
 VISION_STEPS: Final = 120
-DRILLS: Final = Lesson("drills", 350, 3e-3, frozen=True)
-WHOLE: Final = Lesson("whole episodes", 450, 2e-3, cosine=True, frozen=True)
+DRILLS: Final = Lesson("drills", 450, 3e-3, frozen=True)
+WHOLE: Final = Lesson("whole episodes", 700, 2e-3, cosine=True, frozen=True)
 WEAKEN: Final = Lesson("weaken", 40, 1e-3)
 
 
@@ -82,7 +82,7 @@ def build(
     Args:
         out: Folder; files of the same names are replaced.
         seed: The same seed gives the same weights on the same machine and thread count.
-        minutes: Shrinks every stage in proportion to the full recipe's 12 minutes; ``None`` runs
+        minutes: Shrinks every stage in proportion to the full recipe's 16 minutes; ``None`` runs
             the full recipe. A tenth of it makes a smoke test, not a policy.
         log: Receives one record (a flat dict) per stage and measurement.
         count: Held-out videos per measurement.
@@ -101,7 +101,7 @@ def build(
     vlm = new_policy(scribe.tokenizer, seed + 1, SPEC)
     warm_up_frames(vlm, seed=seed, steps=max(2, round(VISION_STEPS * scale)), log=tell)
     run_lesson(vlm, scribe, DRILLS, seed, scale, tell, drill_demos)
-    run_lesson(vlm, scribe, WHOLE, seed, scale, tell, expert_demos)
+    run_lesson(vlm, scribe, WHOLE, seed, scale, tell, mixed_demos)
     results = {}
     for name in ("clean", "weak"):
         if name == "weak":
@@ -134,6 +134,13 @@ def run_lesson(
 def drill_demos(lesson: Lesson, scribe: MomentScribe, rng: np.random.Generator) -> list[Demo]:
     """A fresh batch of drills."""
     return drills(lesson.batch, scribe, rng)
+
+
+def mixed_demos(lesson: Lesson, scribe: MomentScribe, rng: np.random.Generator) -> list[Demo]:
+    """The expert's episodes and, a quarter of the batch, drills: so that these are not lost."""
+    some = lesson.batch // 4
+    mine = replace(lesson, batch=lesson.batch - some)
+    return [*drills(some, scribe, rng), *expert_demos(mine, scribe, rng)]
 
 
 def expert_demos(lesson: Lesson, scribe: MomentScribe, rng: np.random.Generator) -> list[Demo]:

@@ -9,6 +9,7 @@ when it is and what it shows. An episode's thoughts are such notes.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vtool.worlds.drawing import Pixels
 from vtool.worlds.moments import Moment, draw
@@ -21,14 +22,14 @@ COUNT = 8
 
 def copy_drill(scribe: MomentScribe, rng: np.random.Generator) -> Demo:
     """Some times, and the same again."""
-    times = ", ".join(str(int(t) / 10) for t in rng.integers(0, 1200, COUNT))
+    drawn = rng.permutation(_ticks(rng))
+    times = ", ".join(str(int(t) / 10) for t in drawn)
     return scribe.say(f"{times}", times, [], draw(0))
 
 
 def frame_drill(scribe: MomentScribe, rng: np.random.Generator) -> Demo:
     """Frames of several videos with rising times, and a word for each of them."""
-    ticks = np.sort(rng.choice(1200, COUNT, replace=False))
-    times = tuple(int(t) / 10 for t in ticks)
+    times = tuple(int(t) / 10 for t in _ticks(rng))
     views: list[Pixels] = []
     words = []
     moments = [draw(int(s)) for s in rng.integers(0, 1 << 40, 3)]
@@ -37,8 +38,17 @@ def frame_drill(scribe: MomentScribe, rng: np.random.Generator) -> Demo:
         view, word = _frame(moment, int(rng.integers(4)))
         views.append(view)
         words.append(f"{time} {word}")
-    shown = Frames(tuple(range(COUNT)), times)
+    shown = Frames(tuple(range(len(times))), times)
     return scribe.say(scribe.clip(shown), ", ".join(words), views, moments[0])
+
+
+def _ticks(rng: np.random.Generator) -> NDArray[np.int64]:
+    """Rising tenths of seconds, spread widely or so densely that whole seconds repeat."""
+    width = int(np.exp(rng.uniform(np.log(10), np.log(1200))))
+    start = int(rng.integers(0, 1201 - width))
+    if rng.random() < 0.5:
+        return start + np.unique(np.linspace(0, width - 1, COUNT).astype(np.int64))
+    return start + np.sort(rng.choice(width, COUNT, replace=False)).astype(np.int64)
 
 
 def _frame(moment: Moment, which: int) -> tuple[Pixels, str]:
