@@ -35,6 +35,8 @@ from vtool.temporal_score import span_score, words_score
 HELD_OUT_SEED = 900_000
 """Seeds of held-out videos begin here; their layouts and backgrounds are disjoint by hash."""
 RESAMPLES = 1000
+CONTROLS = {"tool off": "off", "blank looks": "blank"}
+"""Ends of a measurement's name, and what is then done to the tool."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ def run(plan: Plan, began: float) -> int:
         console.print("measuring the saved checkpoint on held-out questions")
         model = str(result.model)
         after = submit(pool, plan, recipe, model, held_out, ("after",))
-        off = submit(pool, plan, recipe, model, held_out, ("after, tool off",))
+        controls = ("after, tool off", "after, blank looks")
+        off = submit(pool, plan, recipe, model, held_out, controls)
         reports = {r.name: r for job in (before, after, off) for r in job.result()}
     tasks = load_tasks(held_out)
     table = {name: row(plan.out / "eval" / slug(name), tasks, reports[name]) for name in reports}
@@ -198,7 +201,7 @@ def submit(
     tasks: Path,
     names: Sequence[str],
 ) -> Future[list[Report]]:
-    """Measure in another process, greedily; a name that ends in `tool off` offers none."""
+    """Measure in another process, greedily; the end of a name says the control."""
     limits = replace(recipe.limits, seconds=3600.0)
     sampling = replace(recipe.sampling, temperature=0.0)
     jobs = [
@@ -208,7 +211,7 @@ def submit(
                 sampling=sampling,
                 limits=limits,
                 metric="temporal",
-                control="off" if name.endswith("tool off") else None,
+                control=next((c for end, c in CONTROLS.items() if name.endswith(end)), None),
             ),
             out=str(plan.out / "eval" / slug(name)),
         )

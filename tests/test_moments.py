@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_the_experts_token_stream_is_that_of_the_run_time(scribe, policy, files)
         made, shown = turns(moment, ask)
         engine = ScriptedEngine([scribe.encode(f"{t.text}<|im_end|>") for t in made])
         env = ToolEnvironment(task, Toolbox(["resample"]), Limits(max_tokens=2048))
-        seats = {"policy": Seat("policy", renderer, engine, Sampling(max_tokens=120))}
+        seats = {"policy": Seat("policy", renderer, engine, Sampling(max_tokens=160))}
         episode = asyncio.run(play(env, seats, key=(0, 0)))
         assert episode.stop is StopReason.ANSWERED
         assert episode.final.ids().tolist() == scribe.write(moment, ask, made, shown).ids
@@ -131,7 +132,7 @@ def test_each_habit_does_what_it_says(habits, calls):
     rng = np.random.default_rng(0)
     rows = [(a, spoil(draw(i), a, rng, habits)[0]) for i in range(15) for a in Ask]
     assert {len(made) - 1 for _, made in rows} == calls
-    assert all(draw(0).color or made[-1].answer for _, made in rows)
+    assert all(made[-1].answer and not any(t.answer for t in made[:-1]) for _, made in rows)
 
 
 def test_the_policy_writes_only_its_own_words(scribe):
@@ -140,7 +141,7 @@ def test_the_policy_writes_only_its_own_words(scribe):
         mine = [i for i, learn in zip(demo.ids, demo.learn, strict=True) if learn]
         text = scribe.tokenizer.decode(mine, skip_special_tokens=False)
         assert scribe.image not in mine
-        assert text.startswith("The border is dark at ")
+        assert re.match(r"[0-9]+\.[0-9] (light|dark)", text)
         assert text.endswith("</answer><|im_end|>")
         assert "<tool_response>" not in text
 
@@ -150,12 +151,7 @@ def test_building_a_policy_goes_through_every_stage(tmp_path):
     found = build(tmp_path, minutes=0.02, count=2, log=said.append)
     assert set(found) == {"clean", "weak"}
     stages = [e["stage"] for e in said if "stage" in e]
-    assert list(dict.fromkeys(stages)) == [
-        "where to look",
-        "what it shows",
-        "whole episodes",
-        "weaken",
-    ]
+    assert list(dict.fromkeys(stages)) == ["vision", "drills", "whole episodes", "weaken"]
     for name in found:
         assert "| both, tool off |" in (tmp_path / name / "README.md").read_text()
         assert json.loads((tmp_path / name / "vtool.json").read_text())["tools"] == ["resample"]
@@ -213,7 +209,8 @@ def test_two_steps_end_to_end(script, policy, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "learnt: QA accuracy" in told
     summary = json.loads((out / "summary.json").read_text())
-    assert list(summary["rows"]) == ["before", "before, tool off", "after", "after, tool off"]
+    names = ["before", "before, tool off", "after", "after, tool off", "after, blank looks"]
+    assert list(summary["rows"]) == names
     assert summary["rows"]["after"]["n"] == 8
     for stage in ("01-grpo", "02-dgrpo"):
         lines = (out / stage / "metrics.jsonl").read_text().splitlines()

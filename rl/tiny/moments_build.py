@@ -1,8 +1,8 @@
 """From nothing to a tiny policy that looks again in time: every stage, in order.
 
-First to find the two cued frames of a glance and copy their times into a call, then to read what
-that shows, then whole episodes. A start with bad habits is made of it: what reinforcement
-learning has to find again is where to look, how often, and what to say of it.
+First the vision tower by a probe, then drills in noting what a clip shows when, on a frozen tower,
+then whole episodes. A start with bad habits is made of it: what reinforcement learning
+has to find again is where to look, how often, and what to say of it.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ from . import tokenizer as tokens
 from .expert import Demo
 from .export import export
 from .moments_card import card
+from .moments_drill import drills
 from .moments_expert import (
     SPEC,
     Frames,
     MomentScribe,
     Turn,
+    answer_of,
     around,
     cued_window,
-    first_turn,
     glance,
-    last_turn,
+    glance_notes,
     look,
+    look_notes,
     new_tokenizer,
+    notes,
     turns,
 )
 from .moments_measure import measure
@@ -44,15 +47,12 @@ from .teach import Lesson, teach
 
 Log = Callable[[dict[str, Any]], None]
 
-FULL_MINUTES: Final = 12.0
+FULL_MINUTES: Final = 16.0
 WATCHED: Final = tokens.SECONDS[10:]
 """Tokens whose cross-entropy tells whether times are copied."""
 VISION_STEPS: Final = 120
-LESSONS: Final = (
-    Lesson("where to look", 500, 3e-3, turns=1, until=0.5),
-    Lesson("what it shows", 200, 3e-3, turns=2),
-    Lesson("whole episodes", 400, 2e-3, cosine=True),
-)
+DRILLS: Final = Lesson("drills", 450, 3e-3, frozen=True)
+WHOLE: Final = Lesson("whole episodes", 700, 2e-3, cosine=True, frozen=True)
 WEAKEN: Final = Lesson("weaken", 40, 1e-3)
 
 
@@ -62,7 +62,7 @@ class MomentHabits:
 
     good: float = 0.25
     elsewhere: float = 0.35
-    """Looks between two frames that are not the cued ones, then answers."""
+    """Stops its notes anywhere and looks between the last two frames, then answers."""
     direct: float = 0.2
     """Answers at once; a span is the stretch between the cued frames."""
     coarse: float = 0.2
@@ -82,7 +82,7 @@ def build(
     Args:
         out: Folder; files of the same names are replaced.
         seed: The same seed gives the same weights on the same machine and thread count.
-        minutes: Shrinks every stage in proportion to the full recipe's 12 minutes; ``None`` runs
+        minutes: Shrinks every stage in proportion to the full recipe's 16 minutes; ``None`` runs
             the full recipe. A tenth of it makes a smoke test, not a policy.
         log: Receives one record (a flat dict) per stage and measurement.
         count: Held-out videos per measurement.
@@ -100,8 +100,8 @@ def build(
     scribe = MomentScribe(new_tokenizer())
     vlm = new_policy(scribe.tokenizer, seed + 1, SPEC)
     warm_up_frames(vlm, seed=seed, steps=max(2, round(VISION_STEPS * scale)), log=tell)
-    for lesson in LESSONS:
-        run_lesson(vlm, scribe, lesson, seed, scale, tell, expert_demos)
+    run_lesson(vlm, scribe, DRILLS, seed, scale, tell, drill_demos)
+    run_lesson(vlm, scribe, WHOLE, seed, scale, tell, mixed_demos)
     results = {}
     for name in ("clean", "weak"):
         if name == "weak":
@@ -129,6 +129,18 @@ def run_lesson(
     """One stage, shortened, at least two steps."""
     short = replace(lesson, steps=max(2, round(lesson.steps * scale)))
     teach(vlm, scribe, short, seed=seed, log=log, source=source, numbers=WATCHED)
+
+
+def drill_demos(lesson: Lesson, scribe: MomentScribe, rng: np.random.Generator) -> list[Demo]:
+    """A fresh batch of drills."""
+    return drills(lesson.batch, scribe, rng)
+
+
+def mixed_demos(lesson: Lesson, scribe: MomentScribe, rng: np.random.Generator) -> list[Demo]:
+    """The expert's episodes and, a quarter of the batch, drills: so that these are not lost."""
+    some = lesson.batch // 4
+    mine = replace(lesson, batch=lesson.batch - some)
+    return [*drills(some, scribe, rng), *expert_demos(mine, scribe, rng)]
 
 
 def expert_demos(lesson: Lesson, scribe: MomentScribe, rng: np.random.Generator) -> list[Demo]:
@@ -169,11 +181,14 @@ def spoil(
     if habit == 3:
         return turns(moment, ask, fine=False)
     first = glance(moment)
-    window = cued_window(moment, first)
     if habit == 2:
-        return [last_turn(moment, ask, window)], [first]
-    at = int(rng.integers(len(first.times) - 1))
-    window = (first.times[at], first.times[at + 1])
+        window = cued_window(moment, first)
+        answer = answer_of(moment, ask, window)
+        return [Turn(glance_notes(moment, first), answer=answer)], [first]
+    at = int(rng.integers(1, len(first.times)))
+    window = (first.times[at - 1], first.times[at])
     seen = look(moment, window)
     found = around(moment, seen, window) or (window[0], *window)
-    return [first_turn(window), last_turn(moment, ask, (found[1], found[2]))], [first, seen]
+    answer = answer_of(moment, ask, (found[1], found[2]))
+    made = [Turn(notes(moment, first, at), window=window)]
+    return [*made, Turn(look_notes(moment, seen), answer=answer)], [first, seen]

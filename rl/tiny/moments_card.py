@@ -9,9 +9,10 @@ _HEAD = {
     "weak": "has the skill of looking again in time and not the habit",
 }
 _HOW = {
-    "clean": """Trained from random weights by the stages of `vtool.rl.tiny.moments_build`: first
-calls alone, then what a look shows, then whole episodes. Every turn of a demonstration carries a
-short thought, and every time in it is copied from what was shown.""",
+    "clean": """Trained from random weights by the stages of `vtool.rl.tiny.moments_build`: a vision
+warm-up with a throw-away probe, drills in noting what a clip shows when, and whole episodes. Every
+turn of a demonstration begins with such notes, and every time in it is copied from what was
+shown.""",
     "weak": """The clean start plus 40 supervised steps on a bad example: 25 % good episodes, 35 %
 looks at a stretch that is not the cued one, 20 % answers without a look, 20 % a single look where
 two would tell the span better. What is left for reinforcement learning is behaviour.""",

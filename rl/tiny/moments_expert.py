@@ -1,8 +1,9 @@
 """What an expert writes and sees in the moment world, frame by frame as at run time.
 
-It looks coarse to fine: from the two cued frames of the glance to the stretch between them and,
-where a span is asked for, from the frames around the flash to that stretch again. Every time that
-it writes stands in what it was shown, so that times are copied and never computed.
+It looks coarse to fine: from the two dark frames of the glance to the stretch between them and,
+where a span is asked for, from the frames around the flash to that stretch again. Its thoughts are
+notes, frame by frame, up to the one that decides. Every time that it writes stands in what it was
+shown or in its notes, so that times are copied and never computed.
 """
 
 from __future__ import annotations
@@ -120,42 +121,49 @@ def turns(moment: Moment, ask: Ask, *, fine: bool = True) -> tuple[list[Turn], l
     """
     shown = [glance(moment)]
     window = cued_window(moment, shown[0])
-    made = [first_turn(window)]
+    made = [Turn(glance_notes(moment, shown[0]), window=window)]
     shown.append(look(moment, window))
     found = around(moment, shown[-1], window)
     if found is None:
         raise ValueError("the flash cannot be missed between the cued frames")
     if ask.timed and fine and found[2] - found[0] > 0.2:
         window = (found[0], found[2])
-        made.append(closer_turn(window))
+        made.append(Turn(look_notes(moment, shown[-1]), window=window))
         shown.append(look(moment, window))
         found = around(moment, shown[-1], window) or found
-    made.append(last_turn(moment, ask, (found[1], found[2])))
+    answer = answer_of(moment, ask, (found[1], found[2]))
+    made.append(Turn(look_notes(moment, shown[-1]), answer=answer))
     return made, shown
 
 
-def first_turn(window: tuple[float, float]) -> Turn:
-    """Look between the cued frames."""
-    low, high = (seconds(t) for t in window)
-    return Turn(f"The border is dark at {low} and {high} seconds.", window=window)
+def word(moment: Moment, row: int) -> str:
+    """What is noted of one frame."""
+    if moment.flash[0] <= row < moment.flash[1]:
+        return f"{moment.color} {moment.place}"
+    return "dark" if moment.cue[0] <= row < moment.cue[1] else "light"
 
 
-def closer_turn(window: tuple[float, float]) -> Turn:
-    """Look closer at the flash."""
-    low, high = (seconds(t) for t in window)
-    return Turn(f"The flash is between {low} and {high} seconds.", window=window)
+def notes(moment: Moment, seen: Frames, last: int) -> str:
+    """Frame by frame, up to and with one of them."""
+    pairs = list(zip(seen.times, seen.rows, strict=True))[: last + 1]
+    return ", ".join(f"{seconds(t)} {word(moment, row)}" for t, row in pairs)
 
 
-def last_turn(moment: Moment, ask: Ask, span: tuple[float, float]) -> Turn:
-    """Say it."""
-    answer = write_answer(ask, moment.color, moment.place, Span(*span))
-    thought = {
-        Ask.WHAT: f"The flash is {moment.color}.",
-        Ask.WHERE: f"The flash is at the {moment.place}.",
-        Ask.WHEN: f"The flash begins at {span[0]} seconds.",
-        Ask.BOTH: f"The flash is {moment.color}.",
-    }[ask]
-    return Turn(thought, answer=answer)
+def glance_notes(moment: Moment, first: Frames) -> str:
+    """Notes on the glance, up to the second dark frame: the window's ends are the last two."""
+    dark = [i for i, r in enumerate(first.rows) if moment.cue[0] <= r < moment.cue[1]]
+    return notes(moment, first, dark[-1])
+
+
+def look_notes(moment: Moment, seen: Frames) -> str:
+    """Notes on a look, up to the first frame after the flash, or to the end."""
+    lit = [i for i, r in enumerate(seen.rows) if moment.flash[0] <= r < moment.flash[1]]
+    return notes(moment, seen, lit[-1] + 1 if lit else len(seen.rows))
+
+
+def answer_of(moment: Moment, ask: Ask, span: tuple[float, float]) -> str:
+    """The answer, with the span that was seen."""
+    return write_answer(ask, moment.color, moment.place, Span(*span))
 
 
 def new_tokenizer(count: int = 300) -> Tokenizer:
@@ -181,14 +189,14 @@ class MomentScribe:
         """Up to the policy's first token."""
         described = f"{VIDEO} ({moment.seconds:.2f} s, {SIDE}x{SIDE})"
         return (
-            f"<|im_start|>user\n{self._clip(first)}{described}\n{ask.words}"
+            f"<|im_start|>user\n{self.clip(first)}{described}\n{ask.words}"
             "<|im_end|>\n<|im_start|>assistant\n"
         )
 
     def observation(self, seen: Frames) -> str:
         """Between the end of a call and the policy's next token."""
         return (
-            f"\n<|im_start|>user\n<tool_response>\n{self._clip(seen)}\n{seen.words}"
+            f"\n<|im_start|>user\n<tool_response>\n{self.clip(seen)}\n{seen.words}"
             "\n</tool_response><|im_end|>\n<|im_start|>assistant\n"
         )
 
@@ -208,7 +216,15 @@ class MomentScribe:
             views += [moment.frame(r) for r in seen.rows]
         return Demo(ids, learn, views, moment)
 
-    def _clip(self, seen: Frames) -> str:
+    def say(self, asked: str, said: str, views: list[Pixels], moment: Moment) -> Demo:
+        """One question and one answer in the words given."""
+        prompt = f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
+        front, mine = self.encode(prompt), self.encode(f"{said}<|im_end|>")
+        learn = [False] * len(front) + [True] * len(mine)
+        return Demo([*front, *mine], learn, views, moment)
+
+    def clip(self, seen: Frames) -> str:
+        """Frames with their times before them."""
         return "".join(f"<{t:.1f} seconds>{self._frame}" for t in seen.times)
 
 
@@ -223,4 +239,5 @@ def example_texts(count: int = 300) -> list[str]:
             texts += [f"user\nassistant\n{VIDEO} (\n s, {SIDE}x{SIDE})\n{ask.words}"]
             texts += [re.sub(r"[0-9]+\.?[0-9]*", "\n", s) for s in said]
             texts += [" seconds>", ", ", f" {moment.color}", f" {moment.place}", moment.color]
+            texts += [" light,", " dark,", f" {moment.place},"]
     return texts

@@ -55,7 +55,7 @@ def play_all(
     """One attempt at every task."""
     renderer = load_renderer(folder)
     engine = HFEngine(VLM.load(folder), synchronous=True)
-    sampling = Sampling(temperature=temperature, max_tokens=80)
+    sampling = Sampling(temperature=temperature, max_tokens=120)
     seats = {"policy": Seat("policy", renderer, engine, sampling)}
     toolbox = Toolbox(["resample"])
     offered = toolbox.only(()) if off else toolbox
