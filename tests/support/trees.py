@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from scripts import begin, observation, picture, plain_renderer, question, reply, say
+from vtool.rl.credit_spec import CreditSpec
+from vtool.rl.group_advantage import blended_credits
 
 from vtool.message import Author, Show
 from vtool.record import Context, Episode, Fork, StopReason
@@ -62,3 +64,9 @@ def policy_values(credit: object) -> list[float]:
     """Mean credit of each policy segment of a context, shared ones included."""
     pairs = zip(credit.context.segments, credit.laid, strict=True)
     return [float(np.mean(v)) for s, v in pairs if s.author is Author.POLICY]
+
+
+def credit_of(episodes, totals, *rules, **spec):
+    scores = [scored(t) for t in totals]
+    found = blended_credits(episodes, scores, CreditSpec(rules, **spec), CODECS)
+    return [policy_values(c) for c in found]
