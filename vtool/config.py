@@ -50,15 +50,6 @@ class _OneKeyLoader(yaml.SafeLoader):
     Only true and false are truth values, as in YAML 1.2: `on` is the name of a key of ours.
     """
 
-    yaml_implicit_resolvers: typing.ClassVar[dict[str, list[Any]]] = {
-        first: [
-            (tag, pattern)
-            for tag, pattern in found
-            if tag != "tag:yaml.org,2002:bool" or first in "tTfF"
-        ]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [k for k, n in Counter(map(str, keys)).items() if n > 1]
@@ -67,6 +58,12 @@ class _OneKeyLoader(yaml.SafeLoader):
                 None, None, f"the key {twice[0]!r} comes twice", node.start_mark
             )
         return super().construct_mapping(node, deep)
+
+
+_OneKeyLoader.yaml_implicit_resolvers = {
+    first: [(tag, seen) for tag, seen in found if not tag.endswith(":bool") or first in "tTfF"]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def override(body: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
