@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import itertools
 import json
 import os
 import sys
@@ -27,8 +28,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 warnings.simplefilter("ignore")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import itertools
 
 import eval_cases as cases  # noqa: E402
 import numpy as np  # noqa: E402
