@@ -35,7 +35,7 @@ $(VENV)/.run: $(PY) pyproject.toml $(CONSTRAINTS)
 	touch $@
 
 $(VENV)/.dev: $(PY) pyproject.toml $(CONSTRAINTS)
-	$(PY) -m pip install -q $(PIN) -e ".[train,photos,fast,video,decord,vision,segment,spatial,mcp,dev]"
+	$(PY) -m pip install -q $(PIN) -e ".[train,photos,fast,video,decord,vision,segment,spatial,mcp,lora,dev]"
 	touch $@ $(VENV)/.run
 
 install: $(VENV)/.dev ## The environment for work on vtool itself, in .venv

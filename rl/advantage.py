@@ -50,6 +50,15 @@ class Singleton(StrEnum):
     """Its return as it is, what verl does (mean := 0, deviation := 1). For comparisons only."""
 
 
+class Baseline(StrEnum):
+    """What is subtracted from a return."""
+
+    MEAN = "mean"
+    """The mean of the group."""
+    OTHERS = "loo"
+    """The mean of the other members (leave one out)."""
+
+
 class AdvantageError(VToolError, ValueError):
     """Returns, masks or groups from which no advantage can be computed."""
 
@@ -189,6 +198,54 @@ def dead_groups(
     return dead
 
 
+def group_baseline(
+    returns: ArrayLike,
+    mask: ArrayLike | None = None,
+    *,
+    groups: ArrayLike | None = None,
+    center: bool = True,
+    scale: Scale | str = Scale.STD,
+    baseline: Baseline | str = Baseline.MEAN,
+    eps: float = EPS,
+    singleton: Singleton | str = Singleton.ZERO,
+    least: int = 2,
+) -> Floats:
+    """The general form of the group kernels: choose the baseline and the divisor.
+
+    Args:
+        returns: (N,) one scalar per rollout.
+        mask: (N,) True where the return may be believed; None for all.
+        groups: (N,) integers, equal for rollouts of one prompt; None for one group.
+        center: Whether a baseline is subtracted at all.
+        scale: Divisor of the centred return.
+        baseline: Mean of all believed members, or of the others.
+        eps: Added to the divisor.
+        singleton: What a group of one gets.
+        least: Groups with fewer believed members than so many get 0; 1 admits singletons.
+
+    Raises:
+        AdvantageError: A believed return is not finite, or shapes differ.
+
+    Source: component E1 (GRPO, Dr.GRPO, RLOO); `least` is CM2's smallest count of holders.
+    """
+    scale, baseline, singleton = Scale(scale), Baseline(baseline), Singleton(singleton)
+
+    def kernel(group: Floats) -> Floats:
+        alone = group.size == 1
+        if group.size < least and not (alone and singleton is Singleton.RAW):
+            return np.zeros_like(group)
+        if alone and singleton is Singleton.RAW:
+            return group / (1.0 + eps) if scale is not Scale.NONE else group
+        centred = _centre(group)
+        if baseline is Baseline.OTHERS:
+            centred = centred * (group.size / max(group.size - 1, 1))
+        if center:
+            return _divide(centred, scale, eps)
+        return _over_deviation(group, scale, eps)
+
+    return _by_group(kernel, returns, mask, groups)
+
+
 ESTIMATORS: dict[str, Callable[..., Floats]] = {
     "grpo": group_norm,
     "dr_grpo": dr_grpo,
@@ -224,6 +281,13 @@ def _divide(centred: Floats, scale: Scale, eps: float) -> Floats:
         return centred
     degrees = centred.size - (scale is Scale.STD)
     return centred / (np.sqrt(np.square(centred).sum() / degrees) + eps)
+
+
+def _over_deviation(group: Floats, scale: Scale, eps: float) -> Floats:
+    if scale is Scale.NONE or group.size < 2:
+        return group
+    degrees = group.size - (scale is Scale.STD)
+    return group / (np.sqrt(np.square(_centre(group)).sum() / degrees) + eps)
 
 
 def _checked(

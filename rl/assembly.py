@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ import numpy as np
 import torch
 
 from vtool.data import TaskFile, load_tasks
-from vtool.environment import ToolEnvironment
+from vtool.data_rows import Row
+from vtool.environment import Environment, ToolEnvironment
 from vtool.errors import DataError, RecipeError, UnknownName
-from vtool.reward import combines, parts
-from vtool.shipped import shipped
+from vtool.loading import find_checkpoint
+from vtool.programs.budget import BudgetedEnvironment
+from vtool.reward import choose, combines
 from vtool.task import Task
 from vtool.toolbox import Toolbox
 from vtool.worlds.dataset import make as make_zoom
@@ -23,6 +27,8 @@ from vtool.worlds.photos import write_bundled_photos
 from . import durable
 from . import rewards as _rewards  # noqa: F401  (registers our parts)
 from .collect import Judges
+from .curriculum import Curriculum, make_curriculum
+from .curriculum_dress import budget_of, dress_budget
 from .recipe import DataSpec, Recipe
 
 WORLDS = {"zoom": make_zoom}
@@ -35,8 +41,12 @@ BUNDLED = "bundled"
 
 
 def model_folder(name: str) -> Path:
-    """A local checkpoint folder, or a shipped one such as ``tiny/weak``."""
-    return Path(name) if Path(name).is_dir() else shipped(name)
+    """A local checkpoint folder, a shipped one such as ``tiny/weak``, or one of a hub.
+
+    Raises:
+        CheckpointError: There is none of that name.
+    """
+    return find_checkpoint(name)
 
 
 def make_judges(recipe: Recipe) -> Judges:
@@ -46,19 +56,18 @@ def make_judges(recipe: Recipe) -> Judges:
         UnknownName: Names the nearest.
         RecipeError: Options that the combine does not have.
     """
-    import vtool.combine  # noqa: F401  (registers ours)
-
-    spec = recipe.reward
+    spec = recipe.reward.resolved
     try:
         combine = combines.get(spec.combine)(**spec.options)
     except TypeError as err:
         raise RecipeError(f"combine {spec.combine!r}: {err}") from err
     return Judges(
-        tuple(parts.get(name) for name in spec.parts),
+        tuple(choose(named) for named in spec.parts),
         combine,
         recipe.estimator,
         recipe.estimator_options,
         recipe.weight,
+        recipe.credit,
     )
 
 
@@ -149,13 +158,28 @@ def _world_options(spec: DataSpec, out: Path) -> dict[str, Any]:
     return options
 
 
-def make_env(recipe: Recipe, toolbox: Toolbox) -> Any:
-    """Makes environments of this recipe: task and attempt's seed to environment."""
+def make_env(recipe: Recipe, toolbox: Toolbox) -> Callable[[Task, int], Environment]:
+    """Makes environments of this recipe: task and attempt's seed to environment.
 
-    def make(task: Task, seed: int) -> ToolEnvironment:
-        return ToolEnvironment(task, toolbox, recipe.limits, seed)
+    Where the recipe has a budget, that of the task's tags holds, or else the whole.
+    """
+
+    def make(task: Task, seed: int) -> Environment:
+        env = ToolEnvironment(task, toolbox, recipe.limits, seed)
+        if recipe.budget is None:
+            return env
+        return BudgetedEnvironment(env, budget_of(task) or recipe.budget.whole())
 
     return make
+
+
+def make_tasks(recipe: Recipe, rows: Sequence[Row]) -> Curriculum:
+    """Which tasks come when, and in what dress."""
+    made = make_curriculum(recipe.curriculum, rows, recipe.seed)
+    if recipe.budget is None:
+        return made
+    dressers = (*made.dressers, dress_budget(recipe.budget, recipe.seed))
+    return dataclasses.replace(made, dressers=dressers)
 
 
 def seed_everything(seed: int, threads: int) -> None:

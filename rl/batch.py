@@ -22,6 +22,7 @@ from vtool.message import Author
 from vtool.record import Context
 from vtool.render import Renderer
 
+from .advantage import Floats
 from .packing import block_causal_mask, concatenate, pack, predictors, segment_ids
 
 
@@ -36,6 +37,8 @@ class Sample:
         target: bool (L,), tokens to learn from.
         old_logp: float32 (L,), behaviour log-probs on policy tokens, else 0.
         advantage: float32 (L,), credit of each token; read on targets only.
+        proximal: float32 (L,), log-probs by the learner at the start of a step, where it made
+            them; None for the recorded ones.
     """
 
     ids: NDArray[np.int32]
@@ -44,6 +47,7 @@ class Sample:
     target: NDArray[np.bool_]
     old_logp: NDArray[np.float32]
     advantage: NDArray[np.float32]
+    proximal: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,19 +62,23 @@ def make_sample(
     context: Context,
     renderer: Renderer,
     family: Family,
-    credit: Sequence[float] | float = 1.0,
+    credit: Sequence[float | Floats] | float = 1.0,
     authors: tuple[Author, ...] = (Author.POLICY,),
+    *,
+    whole: bool = False,
 ) -> Sample:
     """A sample of a context.
 
-    The prefix that a fork shares is no target: it is learnt from in the parent.
+    The prefix that a fork shares is no target, unless `whole`: it is learnt from in the parent.
 
     Args:
         context: With tokens.
         renderer: Checks and lays out its pictures.
         family: Gives positions.
-        credit: One number for all, or one for each segment of `context.segments`.
+        credit: One number for all, or for each segment of `context.segments` one number or one
+            a token.
         authors: Whose tokens are targets.
+        whole: Whether the prefix that a fork shares is a target too.
 
     Raises:
         RecordError: A count of placeholders, grids or pixel rows is off, or credits do not match
@@ -82,7 +90,8 @@ def make_sample(
         Block(p.run.start, (p.run.grid[0], p.run.grid[1] // merge, p.run.grid[2] // merge))
         for p in prompt.pictures
     ]
-    own = np.arange(len(prompt.ids)) >= sum(len(s) for s in context.segments[: context.shared])
+    shared = () if whole else context.segments[: context.shared]
+    own = np.arange(len(prompt.ids)) >= sum(len(s) for s in shared)
     return Sample(
         ids=prompt.ids,
         positions=family.positions(len(prompt.ids), blocks),
@@ -93,14 +102,19 @@ def make_sample(
     )
 
 
-def _per_token(context: Context, credit: Sequence[float] | float) -> NDArray[np.float32]:
+def _per_token(context: Context, credit: Sequence[float | Floats] | float) -> NDArray[np.float32]:
     segments = context.segments
     if isinstance(credit, int | float):
         credit = [credit] * len(segments)
     if len(credit) != len(segments):
         raise RecordError(f"{len(credit)} credits for {len(segments)} segments")
-    lengths = [len(s) for s in segments]
-    return np.repeat(np.asarray(credit, np.float32), lengths)
+    out: list[NDArray[np.float32]] = []
+    for segment, value in zip(segments, credit, strict=True):
+        numbers = np.asarray(value, np.float32)
+        if numbers.shape not in ((), (len(segment),)):
+            raise RecordError(f"{numbers.size} credits for a segment of {len(segment)} tokens")
+        out.append(np.broadcast_to(numbers, (len(segment),)))
+    return np.concatenate(out) if out else np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +131,8 @@ class Batch:
         visual: bool (B, L), placeholder tokens.
         reads: int64 (N,), flat positions whose hidden states predict the targets.
         targets: int64 (N,), ids of the target tokens.
-        old_logp: float32 (N,).
+        old_logp: float32 (N,), behaviour log-probs.
+        proximal: float32 (N,), what ratios are taken against.
         advantage: float32 (N,).
         sequence: int64 (N,), sample of each target, counted over the whole step.
         tokens: Real tokens.
@@ -132,6 +147,7 @@ class Batch:
     reads: Tensor
     targets: Tensor
     old_logp: Tensor
+    proximal: Tensor
     advantage: Tensor
     sequence: Tensor
     tokens: int
@@ -214,6 +230,9 @@ def make_batch(samples: Sequence[Sample], rows: Sequence[Sequence[int]], placeho
         reads=torch.from_numpy(reads),
         targets=torch.from_numpy(ids.reshape(-1)[tokens]),
         old_logp=flat([s.old_logp for s in samples], np.float32),
+        proximal=flat(
+            [s.old_logp if s.proximal is None else s.proximal for s in samples], np.float32
+        ),
         advantage=flat([s.advantage for s in samples], np.float32),
         sequence=flat(list(numbers), np.int64),
         tokens=int((segments >= 0).sum()),

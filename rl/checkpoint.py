@@ -3,7 +3,8 @@
 A checkpoint is written to `step-000012.incomplete/`, brought to the disk, sealed by a manifest of
 checksums, and only then renamed to `step-000012/`. Whatever stops the process in between leaves
 the earlier ones as they were. Inside: `model/` (plain Hugging Face layout), `state.json`,
-`optimizer.safetensors`, `manifest.json`. Nothing is pickled.
+`optimizer.safetensors`, `manifest.json`, and `memory/` where the run has buffers. Nothing is
+pickled.
 """
 
 from __future__ import annotations
@@ -75,6 +76,11 @@ class Loaded:
         """The weights, in plain Hugging Face layout."""
         return self.path / "model"
 
+    @property
+    def memory(self) -> Path:
+        """What the run remembers besides: buffers, waiting attempts; there where it has any."""
+        return self.path / "memory"
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoints:
@@ -94,12 +100,20 @@ class Checkpoints:
         if self.keep < 1:
             raise CheckpointError(f"keep at least 1 checkpoint, got keep={self.keep}")
 
-    def save(self, state: TrainState, *, write_model: Callable[[Path], None]) -> Path:
+    def save(
+        self,
+        state: TrainState,
+        *,
+        write_model: Callable[[Path], None],
+        write_memory: Callable[[Path], None] | None = None,
+    ) -> Path:
         """Write a checkpoint, publish it, then drop the oldest beyond `keep`.
 
         Args:
             state: All but the weights. Its tensors may alias the live optimiser.
             write_model: Writes the weights in plain Hugging Face layout into an empty folder.
+            write_memory: Writes what else is remembered into a folder that it makes; None where
+                there is nothing.
 
         Returns:
             The published folder.
@@ -115,7 +129,7 @@ class Checkpoints:
             staging = staged(final)
             staging.mkdir()
             try:
-                self._write(staging, state, write_model)
+                self._write(staging, state, write_model, write_memory)
                 self._at("before_rename")
                 publish(staging, final)
             except BaseException:
@@ -149,7 +163,13 @@ class Checkpoints:
             )
         return None
 
-    def _write(self, staging: Path, state: TrainState, write_model: Callable[[Path], None]) -> None:
+    def _write(
+        self,
+        staging: Path,
+        state: TrainState,
+        write_model: Callable[[Path], None],
+        write_memory: Callable[[Path], None] | None,
+    ) -> None:
         self._at("before_files")
         model = staging / "model"
         model.mkdir()
@@ -159,6 +179,8 @@ class Checkpoints:
         self._at("after_model")
         save_file(dict(state.tensors), staging / "optimizer.safetensors", metadata={"format": "pt"})
         self._at("after_optimizer")
+        if write_memory is not None:
+            write_memory(staging / "memory")
         durable.write_json(staging / "state.json", state.to_json())
         self._at("after_state")
         # The checksums vouch for bytes on the disk, so those come first.

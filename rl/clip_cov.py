@@ -1,12 +1,16 @@
-"""Covariance clipping: a few tokens that drive entropy down lose their loss.
+"""Covariance: a few tokens that drive entropy down lose their loss, or pay for their distance.
 
-Source: "The Entropy Mechanism of Reinforcement Learning" (arXiv 2505.22617), Clip-Cov.
+Mean and covariance are those of the tokens at hand (a micro-batch), as in released code.
+
+Source: "The Entropy Mechanism of Reinforcement Learning" (arXiv 2505.22617), Clip-Cov, KL-Cov.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from .loss_spec import CovSpec
 
 
 def covariance(logp: Tensor, advantage: Tensor) -> Tensor:
@@ -20,7 +24,7 @@ def clip_cov_weight(
     advantage: Tensor,
     clipped: Tensor,
     *,
-    generator: torch.Generator,
+    generator: torch.Generator | None,
     ratio: float = 2e-4,
     low: float = 1.0,
     high: float = 5.0,
@@ -31,7 +35,7 @@ def clip_cov_weight(
         logp: (n,) of the policy tokens.
         advantage: (n,).
         clipped: (n,) True where the clip took the gradient already.
-        generator: Draws among the candidates; seed it per step.
+        generator: Draws among the candidates; seed it per step. None takes the global one.
         ratio: Share of all tokens to draw, rounded down, at least one.
         low: Candidates have a covariance above it,
         high: and below it.
@@ -46,3 +50,19 @@ def clip_cov_weight(
     weight = torch.ones_like(logp)
     weight[candidates[order.to(candidates.device)]] = 0.0
     return weight
+
+
+def kl_cov_penalty(logp: Tensor, old_logp: Tensor, advantage: Tensor, spec: CovSpec) -> Tensor:
+    """(n,) what the tokens of highest covariance pay; 0 for the rest.
+
+    Args:
+        logp: (n,) of the policy tokens, with gradient.
+        old_logp: (n,) under the old policy.
+        advantage: (n,).
+        spec: Share of tokens and price.
+    """
+    count = max(int(spec.ratio * logp.numel()), 1)
+    top = torch.topk(covariance(logp.detach(), advantage), count).indices
+    picked = torch.zeros_like(logp.detach())
+    picked[top] = 1.0
+    return spec.coef * picked * (logp - old_logp).abs()

@@ -6,20 +6,24 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from vtool.codec import Codec
 from vtool.environment import Environment
 from vtool.errors import VToolError
 from vtool.message import Outcome
-from vtool.programs.solo import play
-from vtool.record import Episode, Group
+from vtool.record import Episode, Fork, Group
 from vtool.reward import Combine, RewardPart, Score, Unscored
-from vtool.scheduler import run_all
 from vtool.scoring import score_group
 from vtool.seat import Seat
 from vtool.statistics import count_episode, mean_counts
 from vtool.task import Task
 
-from .group_advantage import Credit, group_credits
+from .credit_spec import CreditSpec, resolve
+from .group_advantage import Credit, blended_credits, settle
+from .group_filter import FilterSpec, Keeps, make_filter
+from .rollout_sampler import Flat, RolloutSampler, Scene
+from .rollouts import cut_credits
 from .sample_weight import WeightSpec
 
 
@@ -36,6 +40,12 @@ class Judges:
     estimator: str = "grpo"
     options: Mapping[str, object] = field(default_factory=dict)
     weight: WeightSpec = field(default_factory=WeightSpec)
+    credit: CreditSpec = field(default_factory=CreditSpec)
+
+    @property
+    def rule(self) -> CreditSpec:
+        """The whole credit rule: the blend, or what the estimator stands for."""
+        return resolve(self.credit, self.estimator, self.options, self.weight)
 
 
 @dataclass(slots=True)
@@ -47,9 +57,19 @@ class Collected:
     scores: list[list[Score]] = field(default_factory=list)
     credits: list[Credit] = field(default_factory=list)
     """Of every context that may be believed; those without credit count in the means."""
+    owners: list[int] = field(default_factory=list)
+    """For each credit, the group that it is of."""
+    replayed: list[Credit] = field(default_factory=list)
+    """Of episodes of earlier steps, to be learnt from beside."""
     dead: int = 0
     """Groups that gave no credit to anybody."""
+    refused: int = 0
+    """Groups that the filter did not keep."""
+    rescued: int = 0
+    """Groups in which a stored success took the place of an attempt."""
     drawn: int = 0
+    played: int = 0
+    """Groups that came to an end, kept or not."""
     seconds: float = 0.0
 
     def episodes(self) -> list[tuple[Task, Episode, Score]]:
@@ -60,6 +80,32 @@ class Collected:
             for task, group, scores in rows
             for episode, score in zip(group.episodes, scores, strict=True)
         ]
+
+    def credits_of(self, number: int) -> list[Credit]:
+        """The credits of a group."""
+        return [c for c, o in zip(self.credits, self.owners, strict=True) if o == number]
+
+    def keep_groups(self, wanted: Sequence[bool]) -> None:
+        """Leave out whole groups, with their credits."""
+        mine = zip(self.credits, self.owners, strict=True)
+        kept = [(c, o) for c, o in mine if wanted[o]]
+        number = {old: new for new, old in enumerate(i for i, w in enumerate(wanted) if w)}
+        self.credits, self.owners = [c for c, _ in kept], [number[o] for _, o in kept]
+        for name in ("tasks", "groups", "scores"):
+            rows = zip(getattr(self, name), wanted, strict=True)
+            setattr(self, name, [row for row, w in rows if w])
+
+
+class Rescue(Protocol):
+    """Helps out groups in which everybody failed; see `replay`."""
+
+    def substitute(self, task: Task, group: Group, scores: Sequence[Score]) -> Group:
+        """The group, perhaps with a stored success in the place of an attempt."""
+        ...
+
+    def admit(self, task: Task, group: Group, scores: Sequence[Score]) -> None:
+        """Remember the successes of a group."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +119,11 @@ class Collector:
         group_size: Attempts a task.
         concurrency: Episodes at once; 0 for all.
         max_failed: Share of failed episodes beyond which `TooManyFailures` is raised.
+        sampler: How the attempts of a group come to be.
+        filter: Which groups are kept.
+        rescue: Helps out groups in which everybody failed.
+        vocab: Size of the policy's vocabulary, for samplers that measure entropy.
+        learn: Told of every group that was played: its task and scores, kept or not.
     """
 
     seats: Mapping[str, Seat]
@@ -81,6 +132,11 @@ class Collector:
     group_size: int = 8
     concurrency: int = 0
     max_failed: float = 0.5
+    sampler: RolloutSampler = field(default_factory=Flat)
+    filter: FilterSpec = field(default_factory=FilterSpec)
+    rescue: Rescue | None = None
+    vocab: int = 0
+    learn: Callable[[str, Sequence[Score]], None] | None = None
 
     async def collect(
         self,
@@ -89,78 +145,98 @@ class Collector:
         *,
         key: tuple[int, ...],
         refill: int = 0,
+        step: int = 0,
     ) -> Collected:
-        """Play `prompts` groups; draw further tasks for dead ones.
+        """Play `prompts` groups; draw further tasks for those that the filter refuses.
+
+        The default filter refuses dead groups, and only where they can be refilled.
 
         Args:
             draw: Gives the next tasks.
             prompts: Groups wanted.
             key: Seeds all draws of this step.
             refill: Further tasks that may be drawn, in multiples of `prompts`.
+            step: Steps done, which is the version of the weights.
 
         Raises:
             TooManyFailures: More episodes failed by our fault than `max_failed`.
         """
         start = time.monotonic()
         out = Collected()
-        wanted, left = prompts, refill * prompts
-        while wanted > 0:
-            tasks = list(draw(wanted))
+        keeps, at_the_end = make_filter(self.filter)
+        discard = refill > 0 or self.filter.name not in ("dead", "top_std")
+        wanted, left = max(0, prompts - self.sampler.waiting), refill * prompts
+        while wanted > 0 or (self.sampler.waiting and not out.drawn):
+            tasks = list(draw(wanted)) if wanted else []
+            if not tasks and not self.sampler.waiting:
+                break
+            found = await self._play(tasks, (*key, out.drawn), step)
+            out.drawn += len(tasks)
+            refused = sum([not self._keep(out, t, g, keeps, discard) for t, g in found])
+            wanted = min(refused, left) if refill else 0
+            left -= wanted
             if not tasks:
                 break
-            groups = await self._play(tasks, (*key, out.drawn))
-            out.drawn += len(tasks)
-            wanted = self._keep(out, tasks, groups, discard=refill > 0)
-            wanted = min(wanted, left) if refill else 0
-            left -= wanted
+        if at_the_end is not None and out.scores:
+            kept = at_the_end(out.scores)
+            out.refused += len(kept) - sum(kept)
+            out.keep_groups(kept)
+        out.credits = settle(out.credits, self.judges.rule)
         out.seconds = time.monotonic() - start
         return out
 
-    def _keep(
-        self, out: Collected, tasks: Sequence[Task], groups: Sequence[Group], *, discard: bool
-    ) -> int:
-        """Score groups; answers how many were dead."""
-        dead = 0
-        for task, group in zip(tasks, groups, strict=True):
-            scores = score_group(group.episodes, task, self.judges.parts, self.judges.combine)
-            given = group_credits(
-                group.episodes,
-                scores,
-                self.judges.estimator,
-                self.judges.options,
-                self.judges.weight,
-            )
-            gone = all(c.dead for c in given)
-            dead += gone
-            if gone and discard:
-                continue
+    def _codecs(self) -> dict[str, Codec]:
+        """Tokenizers by seat, for credit on kinds of tokens."""
+        found = {n: getattr(s.renderer, "codec", None) for n, s in self.seats.items()}
+        return {name: codec for name, codec in found.items() if codec is not None}
+
+    def _keep(self, out: Collected, task: Task, group: Group, keeps: Keeps, discard: bool) -> bool:
+        """Score a group; answers whether the filter keeps it."""
+        scores = self._score(task, group)
+        if self.learn is not None:
+            self.learn(task.id, scores)
+        if self.rescue is not None:
+            fresh, judged = group, scores
+            group = self.rescue.substitute(task, group, scores)
+            if group is not fresh:
+                out.rescued += 1
+                scores = self._score(task, group)
+            self.rescue.admit(task, fresh, judged)
+        given = self._credit(group, scores)
+        out.played += 1
+        out.dead += all(c.dead for c in given)
+        kept = keeps(scores, given)
+        out.refused += discard and not kept
+        if kept or not discard:
+            out.owners += [len(out.groups)] * len(given)
             out.tasks.append(task)
             out.groups.append(group)
             out.scores.append(scores)
             out.credits += given
-        out.dead += dead
-        return dead
+        return kept
 
-    async def _play(self, tasks: Sequence[Task], key: tuple[int, ...]) -> list[Group]:
-        def job(task: Task, number: int, attempt: int) -> Callable[[], object]:
-            async def go() -> Episode:
-                env = self.make_env(task, attempt)
-                try:
-                    return await play(env, self.seats, key=(*key, number, attempt))
-                finally:
-                    await env.close()
+    def _score(self, task: Task, group: Group) -> list[Score]:
+        return score_group(group.episodes, task, self.judges.parts, self.judges.combine)
 
-            return go
+    def _credit(self, group: Group, scores: Sequence[Score]) -> list[Credit]:
+        given = blended_credits(group.episodes, scores, self.judges.rule, self._codecs())
+        return cut_credits(group.episodes, given)
 
-        jobs = [job(t, i, a) for i, t in enumerate(tasks) for a in range(self.group_size)]
-        engine = next(iter(self.seats.values())).engine
-        episodes = await run_all(jobs, engine=engine, concurrency=self.concurrency)  # type: ignore[arg-type]
-        self._check_failures(episodes)
-        size = self.group_size
-        return [
-            Group(task.id, tuple(episodes[i * size : (i + 1) * size]))
-            for i, task in enumerate(tasks)
-        ]
+    async def _play(
+        self, tasks: Sequence[Task], key: tuple[int, ...], step: int
+    ) -> list[tuple[Task, Group]]:
+        scene = Scene(
+            self.seats, self.make_env, self.group_size, self.concurrency, self.vocab, step
+        )
+        found = await self.sampler.play(tasks, key, scene)
+        for task, group in found:
+            if len(group.episodes) != self.group_size:
+                raise VToolError(
+                    f"the sampler gave {len(group.episodes)} attempts at task {task.id!r}, "
+                    f"expected {self.group_size}"
+                )
+        self._check_failures([e for _, group in found for e in group.episodes])
+        return found
 
     def _check_failures(self, episodes: Sequence[Episode]) -> None:
         failed = [e for e in episodes if e.stop.ours]
@@ -180,7 +256,8 @@ def describe(collected: Collected, tags: Sequence[str] = ("zooms",)) -> dict[str
     scored = [(t, e, s) for t, e, s in rows if not isinstance(s.total, Unscored)]
     out: dict[str, float] = {"episodes": len(rows), "masked": len(rows) - len(scored)}
     out["groups"] = collected.drawn
-    out["dead_groups"] = collected.dead / max(1, collected.drawn)
+    out["dead_groups"] = collected.dead / max(1, collected.played)
+    out |= {k: float(v) for k, v in _extras(collected).items() if v}
     out["time/generate"] = collected.seconds
     out["time/tools"] = sum(o.seconds for _, e, _ in rows for o in _outcomes(e))
     if not scored:
@@ -201,6 +278,18 @@ def describe(collected: Collected, tags: Sequence[str] = ("zooms",)) -> dict[str
     out |= mean_counts([count_episode(e) for _, e, _ in scored])
     stops = Counter(str(e.stop) for _, e, _ in rows)
     return out | {f"stop/{name}": n / len(rows) for name, n in sorted(stops.items())}
+
+
+def _extras(collected: Collected) -> dict[str, float]:
+    """What only some samplers, filters and memories do; told where it happened."""
+    episodes = [e for g in collected.groups for e in g.episodes if e.contexts]
+    forked = [e for e in episodes if any(isinstance(c.edge, Fork) for c in e.contexts)]
+    return {
+        "refused_groups": collected.refused,
+        "rescued_groups": collected.rescued,
+        "replayed": len(collected.replayed),
+        "branched": len(forked),
+    }
 
 
 def _outcomes(episode: Episode) -> Sequence[Outcome]:

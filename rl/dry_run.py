@@ -14,16 +14,22 @@ from typing import Any
 import torch
 
 from vtool.config import to_plain
+from vtool.errors import CheckpointError
 from vtool.reward import Unscored
 
-from .assembly import quiet_libraries
+from .assembly import model_folder, quiet_libraries
 from .batch import Sample, make_sample
 from .collect import Collected
+from .footprint import adapter_parameters, estimate, train_flops, trainable
 from .recipe import Recipe
+from .shapes import Shape, shape_of
 from .trainer import Trainer
 
 FEW, MANY = 2, 16
 """Attempts that are timed."""
+
+SUSTAINED_FLOPS = 4e14
+"""What an H200 keeps up in bfloat16 training: 40 % of its dense 989 TFLOP/s."""
 
 OPTIMIZER_FLOATS = 2
 """AdamW keeps two numbers for each parameter."""
@@ -38,9 +44,19 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
     Returns:
         The resolved recipe, the count of tasks, the model's size, the two attempts, and
         estimates for the whole run: tokens and seconds a step, hours, memory and disk. Seconds
-        are extrapolated from a few attempts: good to a factor of about two.
+        are extrapolated from a few attempts: good to a factor of about two. Of a published model
+        that is not here, what its shape alone tells.
+
+    Raises:
+        CheckpointError: No such checkpoint, and no published model of that name.
     """
     quiet_libraries()
+    try:
+        model_folder(recipe.model)
+    except CheckpointError as err:
+        if shape_of(recipe.model) is None:
+            raise
+        return told_by_shape(recipe, str(err))
     small = dataclasses.replace(recipe, group_size=MANY, prompts=1, refill=0, stages=())
     with tempfile.TemporaryDirectory(prefix="vtool-dry-run-") as folder:
         trainer = Trainer(small, Path(folder))
@@ -123,20 +139,57 @@ def _estimate(
     attempts = recipe.prompts * recipe.group_size
     learning = line(trained, attempts) * recipe.learner.inner_epochs
     seconds = line(played, attempts) + learning
-    parameters = list(trainer.vlm.model.parameters())
-    weights = sum(p.numel() * p.element_size() for p in parameters)
-    learnt = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
-    copies = 2 if recipe.reference else 1
-    state = weights * copies + learnt * (1 + OPTIMIZER_FLOATS)
-    saved = weights + learnt * OPTIMIZER_FLOATS
+    shape = Shape.of(trainer.vlm.model.config.to_dict())
     return {
         "tokens_per_step": round(tokens * attempts),
         "seconds_per_step": round(seconds, 2),
         "hours": round(seconds * recipe.steps / 3600, 3),
-        "weights_and_optimizer_gib": round(state / 2**30, 4),
+        **estimate(shape, recipe, recipe.learner.batch_tokens).rows(),
         "memory_so_far_gib": round(_peak() / 2**30, 3),
-        "disk_gib": round((saved * (recipe.keep + 1) + weights) / 2**30, 4),
+        "disk_gib": round(_disk(shape, recipe) / 2**30, 4),
     }
+
+
+def told_by_shape(recipe: Recipe, why: str) -> dict[str, Any]:
+    """What can be said of a run before its model is here: memory, tokens and arithmetic.
+
+    Args:
+        recipe: The run; its model is one of `shapes.PUBLISHED`.
+        why: Why the weights are not here.
+    """
+    shape = shape_of(recipe.model)
+    assert shape is not None
+    attempts = recipe.prompts * recipe.group_size
+    most = attempts * recipe.limits.max_tokens
+    flops = train_flops(shape, recipe, most)
+    return {
+        "recipe": to_plain(recipe),
+        "model": {
+            "name": recipe.model,
+            "parameters": shape.parameters,
+            "trainable": adapter_parameters(shape, recipe) or trainable(shape, recipe),
+            "here": False,
+            "why": why,
+        },
+        "estimate": {
+            "most_tokens_per_step": most,
+            "learning_petaflop_per_step": round(flops / 1e15, 2),
+            "learning_seconds_per_step": round(flops / SUSTAINED_FLOPS, 1),
+            **estimate(shape, recipe, recipe.learner.batch_tokens).rows(),
+            "disk_gib": round(_disk(shape, recipe) / 2**30, 2),
+            "read": "tokens as if every attempt used its whole context; seconds at "
+            f"{SUSTAINED_FLOPS:.0e} operations a second, without the playing of attempts",
+        },
+    }
+
+
+def _disk(shape: Shape, recipe: Recipe) -> float:
+    """Bytes of the checkpoints that are kept, one that is being written, and the last weights."""
+    low_rank = adapter_parameters(shape, recipe)
+    learnt = low_rank or trainable(shape, recipe)
+    whole = shape.parameters * (2 if recipe.precision == "bfloat16" else 4)
+    saved = (low_rank * 4 or whole) + learnt * OPTIMIZER_FLOATS * 4
+    return float(saved * (recipe.keep + 1) + whole)
 
 
 def line(times: tuple[float, float], attempts: int) -> float:

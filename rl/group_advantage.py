@@ -1,7 +1,8 @@
-"""From groups and scores to credit: one number a context segment.
+"""From groups and scores to credit: numbers for each segment of a context, or for each token.
 
-Thin wrappers around the kernels in `advantage` and `fork_advantage`, which know arrays only.
-Episodes that failed by our fault, or that nobody could score, leave every statistic.
+Thin wrappers around the rules of `credit_rules`, which know arrays only. A group is a sequence
+of attempts: flat episodes, or views of one tree (`Episode.leaves`), or both. Attempts that
+failed by our fault, or that nobody could score, leave every statistic.
 """
 
 from __future__ import annotations
@@ -12,37 +13,32 @@ from typing import Any
 
 import numpy as np
 
+from vtool.codec import Codec
 from vtool.errors import VToolError
-from vtool.message import Author
-from vtool.record import Context, Episode, Fold, Fork, Spawn
-from vtool.reward import Score, Unscored
+from vtool.record import Context, Episode, Fork
+from vtool.reward import Score
 
 from .advantage import ESTIMATORS, Floats
-from .fork_advantage import blend, fork_relative, step_values, trajectory_relative
-from .sample_weight import WeightSpec, weighted_advantages
+from .attempts import check_counts
+from .blend import blend_visits, totals
+from .credit import Credit
+from .credit_spec import CreditSpec, RuleSpec, Shared, resolve
+from .layout import Ground, lay_out, owner
+from .sample_weight import WeightSpec
+from .token_spans import ALL, tokens_of_kind
+from .whiten import settle
 
-
-@dataclass(frozen=True, slots=True)
-class Credit:
-    """What a context is to learn: a number for each of its segments."""
-
-    episode: Episode
-    context: Context
-    segments: tuple[float, ...]
-
-    @property
-    def dead(self) -> bool:
-        """Whether no policy token of its own would move."""
-        own = zip(self.context.segments, self.segments, strict=True)
-        told = list(own)[self.context.shared :]
-        return not any(c != 0 for s, c in told if s.author is Author.POLICY)
-
-
-def totals(scores: Sequence[Score]) -> tuple[Floats, np.ndarray[Any, np.dtype[np.bool_]]]:
-    """Returns of a group, and which of them may be believed; NaN where not."""
-    values = [np.nan if isinstance(s.total, Unscored) else s.total for s in scores]
-    array = np.asarray(values, np.float64)
-    return array, ~np.isnan(array)
+__all__ = [
+    "Credit",
+    "Node",
+    "anchor",
+    "blended_credits",
+    "group_credits",
+    "settle",
+    "totals",
+    "tree_credits",
+    "tree_nodes",
+]
 
 
 def group_credits(
@@ -51,68 +47,154 @@ def group_credits(
     estimator: str = "grpo",
     options: Mapping[str, Any] | None = None,
     weight: WeightSpec | None = None,
+    *,
+    credit: CreditSpec | None = None,
+    codecs: Mapping[str, Codec] | None = None,
 ) -> list[Credit]:
-    """Credit of attempts at one task, flat sampling.
+    """Credit of attempts at one task; the group is taken for the whole batch.
 
-    Every policy segment of an episode gets its advantage, plus the turn's own credit where the
-    combine gave one (`Score.turns`).
+    By default every policy segment of an attempt gets its advantage, plus the turn's own credit
+    where the combine gave one (`Score.turns`).
 
     Args:
-        episodes: The group.
-        scores: One an episode.
+        episodes: The group: flat episodes, views of trees, or both.
+        scores: One an attempt.
         estimator: Name of a kernel: grpo, dr_grpo, rloo, reinforce_pp_baseline.
         options: Of the kernel.
         weight: How much the group counts.
+        credit: A blend of rules, in the place of the estimator.
+        codecs: Tokenizers by seat, for credit on kinds of tokens that are found in the text.
 
     Returns:
-        One credit for each context of each episode that may be believed.
+        One credit for each context of each attempt that may be believed.
 
     Raises:
-        VToolError: Counts differ, or no such estimator.
+        VToolError: Counts differ, or no such estimator or rule.
     """
-    if len(episodes) != len(scores):
-        raise VToolError(f"{len(scores)} scores for {len(episodes)} episodes")
     if estimator not in ESTIMATORS:
         raise VToolError(f"no estimator {estimator!r}; there is {', '.join(ESTIMATORS)}")
-    returns, believed = totals(scores)
-    advantages = weighted_advantages(
-        returns, believed, estimator, options or {}, weight or WeightSpec()
-    )
-    return [
-        Credit(episode, context, _spread(episode, context, float(advantage), score.turns))
-        for episode, score, advantage, fine in zip(
-            episodes, scores, advantages, believed, strict=True
-        )
-        if fine
-        for context in episode.contexts
-        if context.has_tokens
-    ]
+    spec = resolve(credit, estimator, options, weight)
+    return settle(blended_credits(episodes, scores, spec, codecs), spec)
 
 
-def _spread(
-    episode: Episode, context: Context, advantage: float, turns: Mapping[int, float]
-) -> tuple[float, ...]:
-    """Advantage of the episode, and the turn's own credit where the turn is the episode's."""
-    before = _turns_before(episode, context)
-    return tuple(
-        advantage + (0.0 if before is None else turns.get(before + s.turn, 0.0))
-        if s.author is Author.POLICY
-        else 0.0
-        for s in context.segments
-    )
+def blended_credits(
+    episodes: Sequence[Episode],
+    scores: Sequence[Score],
+    spec: CreditSpec,
+    codecs: Mapping[str, Codec] | None = None,
+) -> list[Credit]:
+    """Credit of one group by a blend; what the whole batch decides is left to `settle`.
+
+    Args:
+        episodes: The group.
+        scores: One an attempt.
+        spec: The blend.
+        codecs: Tokenizers by seat.
+
+    Raises:
+        VToolError: Counts differ, no such rule, or options that it does not have.
+    """
+    check_counts(episodes, scores)
+    ground = lay_out(episodes)
+    values = blend_visits(ground, scores, spec)
+    _, believed = totals(scores)
+    alive = np.flatnonzero(believed)
+    if spec.shared is Shared.EACH:
+        return [c for n in alive for c in _each(episodes[n], int(n), ground, values, codecs)]
+    return _once(episodes, [int(n) for n in alive], ground, values, codecs)
 
 
-def _turns_before(episode: Episode, context: Context) -> int | None:
-    """Assistant turns of the path before this context; None for a child: its turns are its own."""
-    count = 0
-    while context.edge is not None:
-        if isinstance(context.edge, Spawn):
-            return None
-        parent = episode.contexts[context.edge.parent]
-        if isinstance(context.edge, Fold):
-            count += parent.turn
-        context = parent
-    return count
+def _once(
+    episodes: Sequence[Episode],
+    alive: Sequence[int],
+    ground: Ground,
+    values: Mapping[str, Floats],
+    codecs: Mapping[str, Codec] | None,
+) -> list[Credit]:
+    """Each context once; a step has the mean over the believed attempts through it."""
+    mask = np.isin(ground.layout.attempt, alive)
+    of_step = {on: _step_means(ground, v, mask) for on, v in values.items()}
+    placed: dict[tuple[int, int], dict[int, int]] = {}
+    for number, step in enumerate(ground.steps):
+        here = placed.setdefault((step.record, step.context), {})
+        here |= dict.fromkeys(step.segments, number)
+    done: set[tuple[int, int]] = set()
+    out = []
+    for attempt in alive:
+        record = ground.record[attempt]
+        for number in ground.contexts[attempt]:
+            if (record, number) not in done:
+                done.add((record, number))
+                steps = placed.get((record, number), {})
+                context = episodes[attempt].contexts[number]
+                out.append(_credit(episodes[attempt], context, steps, of_step, codecs))
+    return out
+
+
+def _each(
+    episode: Episode,
+    attempt: int,
+    ground: Ground,
+    values: Mapping[str, Floats],
+    codecs: Mapping[str, Codec] | None,
+) -> list[Credit]:
+    """The contexts of one attempt with all that they read, whoever wrote it."""
+    visits = np.flatnonzero(ground.layout.attempt == attempt)
+    visited = ground.layout.step[visits]
+    of_step = {on: dict(zip(visited.tolist(), v[visits], strict=True)) for on, v in values.items()}
+    place = {
+        (ground.steps[s].context, i): int(s) for s in visited for i in ground.steps[s].segments
+    }
+    out = []
+    for number in _ends(episode, ground.contexts[attempt]):
+        context = episode.contexts[number]
+        owners = {i: owner(episode, number, i) for i in range(len(context.segments))}
+        steps = {i: place[o] for i, o in owners.items() if o in place}
+        out.append(_credit(episode, context, steps, of_step, codecs, whole=True))
+    return out
+
+
+def _ends(episode: Episode, numbers: Sequence[int]) -> list[int]:
+    """Contexts of an attempt of which no other one is a fork: they read all the rest."""
+    parents = set()
+    for number in numbers:
+        edge = episode.contexts[number].edge
+        while isinstance(edge, Fork):
+            parents.add(edge.parent)
+            edge = episode.contexts[edge.parent].edge
+    return [n for n in numbers if n not in parents]
+
+
+def _credit(
+    episode: Episode,
+    context: Context,
+    steps: Mapping[int, int],
+    of_step: Mapping[str, Any],
+    codecs: Mapping[str, Codec] | None,
+    *,
+    whole: bool = False,
+) -> Credit:
+    """Lay the values of steps onto the segments of a context that belong to them."""
+    base = [0.0] * len(context.segments)
+    extra: list[Floats | None] = [None] * len(context.segments)
+    codec = (codecs or {}).get(context.seat)
+    for i, step in steps.items():
+        base[i] = float(of_step[ALL][step]) if ALL in of_step else 0.0
+        for on, numbers in of_step.items():
+            if on != ALL and numbers[step] != 0:
+                where = tokens_of_kind(on, context, i, codec.pieces if codec else None)
+                so_far = extra[i]
+                told = np.full(len(where), base[i]) if so_far is None else so_far
+                extra[i] = told + float(numbers[step]) * where
+    some = any(e is not None for e in extra)
+    return Credit(episode, context, tuple(base), tuple(extra) if some else (), whole)
+
+
+def _step_means(ground: Ground, values: Floats, mask: Any) -> Floats:
+    count = len(ground.steps)
+    visits = ground.layout.step[mask]
+    sums = np.bincount(visits, values[mask], minlength=count)
+    return sums / np.maximum(np.bincount(visits, minlength=count), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +247,12 @@ def tree_credits(
 ) -> list[Credit]:
     """Credit of one episode that is a tree: each step against its siblings, and the whole.
 
+    The blend of `fork_group` and `group` over the leaves of the tree.
+
     Args:
         episode: With `Fork` edges.
         scores: By number of the context in which a path ends, one a leaf.
-        gamma: Discount a step.
+        gamma: Discount a turn.
         fork_weight: Share of the fork-relative advantage; the rest is relative to all leaves.
 
     Returns:
@@ -176,30 +260,17 @@ def tree_credits(
 
     Source: PORTool (fork-relative and trajectory-relative advantages, blended).
     """
-    nodes = tree_nodes(episode)
-    parent = np.array([n.parent for n in nodes])
-    returns = np.full(len(nodes), np.nan)
-    for i, node in enumerate(nodes):
-        score = scores.get(node.context)
-        if node.leaf and score is not None and not isinstance(score.total, Unscored):
-            returns[i] = score.total
-    believed = ~np.isnan(returns)
-    values = step_values(parent, returns, gamma=gamma, mask=believed)
-    fork = fork_relative(parent, values)
-    whole = trajectory_relative(parent, returns, mask=believed)
-    advantage = blend(fork, whole, fork_weight)
+    if not 0.0 <= fork_weight <= 1.0:
+        raise VToolError(f"fork_weight is a share, 0 to 1, not {fork_weight}")
+    views = [v for v in episode.leaves() if v.leaf in scores]
+    blend = (
+        RuleSpec("fork_group", fork_weight, options={"gamma": gamma}),
+        RuleSpec("group", 1.0 - fork_weight),
+    )
+    given = [scores[v.final.number] for v in views]
+    found = {c.context.number: c for c in blended_credits(views, given, CreditSpec(blend))}
     return [
-        Credit(episode, context, _of_nodes(context, nodes, advantage))
-        for context in episode.contexts
-        if context.has_tokens
+        found.get(c.number) or Credit(episode, c, (0.0,) * len(c.segments))
+        for c in episode.contexts
+        if c.has_tokens
     ]
-
-
-def _of_nodes(context: Context, nodes: Sequence[Node], advantage: Floats) -> tuple[float, ...]:
-    out = [0.0] * len(context.segments)
-    for node, value in zip(nodes, advantage, strict=True):
-        if node.context == context.number:
-            for i in range(node.start, node.end):
-                if context.segments[i].author is Author.POLICY:
-                    out[i] = float(value)
-    return tuple(out)

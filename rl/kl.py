@@ -58,6 +58,24 @@ def k3_plus(logp: Tensor, ref_logp: Tensor) -> Tensor:
     return path - path.detach() + k3(logp, ref_logp).detach()
 
 
+def to_go(kl: Tensor, gamma: float = 1.0) -> Tensor:
+    """KL of each token of one sequence and, discounted, of all tokens after it.
+
+    Args:
+        kl: (n,) of the policy tokens in order.
+        gamma: Discount a token.
+
+    Returns:
+        (n,) times the coefficient, what each token's credit loses with KL in the reward.
+    """
+    out = kl.clone()
+    if gamma == 1.0:
+        return out.flip(0).cumsum(0).flip(0)
+    for t in range(len(out) - 2, -1, -1):
+        out[t] = kl[t] + gamma * out[t + 1]
+    return out
+
+
 KL_ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "k1": k1,
     "k2": k2,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,19 @@ from torch import Tensor
 
 from vtool.errors import VToolError
 
-from .aggregate import Denominators, Mode, aggregate
+from .aggregate import Denominators, aggregate
 from .batch import Batch, Sample, make_batch, plan
-from .loss import LossReport, LossSpec, merge_metrics, policy_loss
+from .correction import Level
+from .gathering import priced, sums, target_logprobs, with_proximal
+from .learner_settings import LearnerSettings
+from .loss import KLPlace, LossReport, LossSpec, merge_metrics, policy_loss
 from .policy import Policy
-from .recipe_check import check_learner
+from .preference import pair_gradients
 
+__all__ = ["Learner", "LearnerSettings", "LearnerStopped", "Work", "is_finite"]
+
+MAX_COPIED = 1 << 27
+"""Trainable numbers up to which the distance of a step is measured."""
 FIRST = ("mismatch_max", "mismatch_kl")
 
 
@@ -28,52 +35,22 @@ class LearnerStopped(VToolError, RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class LearnerSettings:
-    """How weights are changed.
+class Work:
+    """One term of an update.
 
     Args:
-        lr: Peak learning rate.
-        betas: Of AdamW.
-        eps: Of AdamW.
-        weight_decay: Of AdamW.
-        grad_clip: Largest gradient norm.
-        warmup: Steps of linear warm-up.
-        schedule: ``constant`` or ``cosine`` (to 0 at the last step).
-        inner_epochs: Updates on each batch of samples.
-        aggregation: How tokens and sequences are weighted.
-        aggregation_length: Divisor of the sum-norm mode.
-        loss: The surrogate.
-        row_tokens: Rows into which contexts are packed; 0 pads each to its own row.
-        batch_tokens: Tokens of a micro-batch, padding included.
-        max_skipped: Steps in a row without finite gradient, after which learning stops.
-        freeze: ``vision`` and ``language`` keep their weights if named.
+        name: Prefix of its metrics.
+        samples: All of its samples; those that move nothing count in its means.
+        objective: From a micro-batch to its share of the loss.
+        live: Which samples move anything.
+        weight: Its factor in the sum.
     """
 
-    lr: float = 3e-4
-    betas: tuple[float, float] = (0.9, 0.95)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    grad_clip: float = 1.0
-    warmup: int = 0
-    schedule: str = "constant"
-    inner_epochs: int = 1
-    aggregation: Mode = Mode.TOKEN_MEAN
-    aggregation_length: float | None = None
-    loss: LossSpec = field(default_factory=lambda: LossSpec(clip_low=0.2, clip_high=0.28))
-    row_tokens: int = 0
-    batch_tokens: int = 16384
-    max_skipped: int = 5
-    freeze: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_learner(self)
-
-    def rate(self, step: int, steps: int) -> float:
-        """Learning rate at a step, counted from 0."""
-        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
-        if self.schedule == "cosine":
-            return self.lr * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps))))
-        return self.lr * warm
+    name: str
+    samples: Sequence[Sample]
+    objective: Callable[[Batch, Denominators], LossReport]
+    live: Sequence[int]
+    weight: float = 1.0
 
 
 class Learner:
@@ -91,7 +68,7 @@ class Learner:
         policy: Policy,
         settings: LearnerSettings,
         steps: int,
-        reference: Policy | None = None,
+        reference: torch.nn.Module | None = None,
     ) -> None:
         self.settings, self.steps, self.reference = settings, steps, reference
         self.accelerator = Accelerator(cpu=policy.vlm.device.type == "cpu")
@@ -111,33 +88,108 @@ class Learner:
         self.skipped = 0
         """Steps in a row without finite gradient."""
 
-    def step(self, samples: Sequence[Sample]) -> dict[str, float]:
-        """Learn by the clipped surrogate from policy tokens.
+    def step(self, samples: Sequence[Sample], replay: Sequence[Sample] = ()) -> dict[str, float]:
+        """Learn by the surrogate from policy tokens.
 
         Args:
             samples: With advantages and behaviour log-probs.
+            replay: Samples of earlier steps, learnt from by `settings.replay`: their own loss,
+                their own mean, weighted against the fresh ones by the step.
 
         Returns:
             Loss, ratios, entropy, gradient norm, distance moved, mismatch between recorded and
-            recomputed log-probs, over the samples that have credit. Where none has, the weights
-            stay as they are and there is little to say.
+            recomputed log-probs, over the samples that have credit; those of the replay under
+            `replay/`. Where none has, the weights stay as they are and there is little to say.
 
         Raises:
             LearnerStopped: Too many steps in a row had no finite gradient.
         """
-        live = self._live(samples)
-        rate = self.settings.rate(self.done, self.steps)
-        metrics = {} if live else {"lr": rate, "trained_tokens": 0.0}
-        for epoch in range(self.settings.inner_epochs if live else 0):
-            got = self._update(samples, self._surrogate, live)
+        works = [w for w in self._works(samples, replay) if w.live]
+        metrics = {} if works else {"lr": self._rate, "trained_tokens": 0.0}
+        for epoch in range(self.settings.inner_epochs if works else 0):
+            got = self._update(works)
             # What tells engine and learner apart is seen before the first update only.
             metrics = got | {k: metrics[k] for k in FIRST if k in metrics} if epoch else got
         self.done += 1
         return metrics
 
+    def _works(self, samples: Sequence[Sample], replay: Sequence[Sample]) -> list[Work]:
+        """The terms of a step's objective, with what each needs to know beforehand."""
+        settings = self.settings
+        works = []
+        for name, rows, spec, weight in (
+            ("", samples, settings.loss, 1.0),
+            ("replay/", replay, settings.replay.loss, settings.replay.weight(self.done)),
+        ):
+            if rows and weight > 0:
+                told = self._prepared(rows, spec)
+                objective = partial(self._surrogate, spec=spec)
+                works.append(Work(name, told, objective, self._live(told, spec), weight))
+        return works
+
+    def _prepared(self, samples: Sequence[Sample], spec: LossSpec) -> list[Sample]:
+        """Samples with the KL's price, and with the learner's own log-probs where needed."""
+        rows = list(samples)
+        some = [i for i, s in enumerate(rows) if s.target.any()]
+        if spec.kl_coef and spec.kl_in is KLPlace.REWARD:
+            if self.reference is None:
+                raise VToolError("KL in the reward needs the first weights: reference=true")
+            batches = self.batches(rows, some)
+            rows = priced(rows, target_logprobs(self.reference, rows, batches), spec)
+        if spec.correction.level is not Level.NONE and self.settings.inner_epochs > 1:
+            live = self._live(rows, spec)
+            rows = with_proximal(rows, self._recomputed(rows, live))
+        return rows
+
+    def _recomputed(self, samples: Sequence[Sample], chosen: Sequence[int]) -> list[Any]:
+        """Log-probs of the targets of some samples, by the weights as they are."""
+        return target_logprobs(self.policy, samples, self.batches(samples, chosen))
+
+    def prefer(self, pairs: Sequence[tuple[Sample, Sample]]) -> dict[str, float]:
+        """Learn that of two answers to one past the first is better (`settings.preference`).
+
+        Exact in any micro-batches: log-probs of all answers are taken first, then each answer is
+        learnt from with the derivative of the loss by its log-prob.
+
+        Args:
+            pairs: Chosen and rejected samples; their targets are the tokens that differ.
+
+        Returns:
+            Loss, share of pairs in the right order, margins, gradient norm.
+
+        Raises:
+            VToolError: The loss needs a reference and there is none, or there are no pairs.
+            LearnerStopped: Too many steps in a row had no finite gradient.
+        """
+        spec = self.settings.preference
+        if self.reference is None and not spec.reference_free:
+            raise VToolError("a preference loss needs the first weights beside it: reference=true")
+        samples = [s for pair in pairs for s in pair]
+        if not samples or not all(s.target.any() for s in samples):
+            raise VToolError("preferences need pairs of samples that have targets")
+        everyone = range(len(samples))
+        logp = [float(r.sum()) for r in self._recomputed(samples, everyone)]
+        reference = None
+        if self.reference is not None and not spec.reference_free:
+            rows = target_logprobs(self.reference, samples, self.batches(samples))
+            reference = [float(r.sum()) for r in rows]
+        tokens = [int(s.target.sum()) for s in samples]
+        value, slopes, told = pair_gradients(logp, reference, tokens, spec)
+
+        def pull(batch: Batch, denominators: Denominators) -> LossReport:
+            found = self.model(batch)[0]
+            return LossReport(
+                sums(found, batch.sequence.to(found.device), slopes),
+                {"tokens": float(found.numel())},
+            )
+
+        metrics = self._update([Work("", samples, pull, everyone)]) | told | {"loss": value}
+        self.done += 1
+        return metrics
+
     def imitate(self, samples: Sequence[Sample]) -> dict[str, float]:
         """Learn by plain negative log-likelihood from the targets (supervised warm start)."""
-        metrics = self._update(samples, self._likelihood, range(len(samples)))
+        metrics = self._update([Work("", samples, self._likelihood, range(len(samples)))])
         self.done += 1
         return metrics
 
@@ -146,31 +198,42 @@ class Learner:
         """The optimiser itself, out of its wrapper: what a checkpoint takes apart."""
         return getattr(self.optimizer, "optimizer", self.optimizer)
 
-    def _live(self, samples: Sequence[Sample]) -> list[int]:
+    @property
+    def _rate(self) -> float:
+        return self.settings.rate(self.done, self.steps)
+
+    def _live(self, samples: Sequence[Sample], spec: LossSpec) -> list[int]:
         """Samples that move anything; the others count in the means and need no forward pass."""
-        loss = self.settings.loss
-        everywhere = bool(loss.kl_coef or loss.entropy_coef)
+        everywhere = bool(spec.kl_in_loss or spec.entropy_coef)
         return [i for i, s in enumerate(samples) if s.target.any() and (everywhere or not s.dead)]
 
-    def _update(
-        self, samples: Sequence[Sample], objective: Any, live: Sequence[int]
-    ) -> dict[str, float]:
-        rate = self.settings.rate(self.done, self.steps)
+    def _update(self, works: Sequence[Work]) -> dict[str, float]:
+        """One change of the weights by the sum of some objectives."""
+        rate = self._rate
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        denominators = self._denominators(samples)
-        reports: list[LossReport] = []
+        metrics: dict[str, float] = {}
         self.policy.train()
-        for batch in self.batches(samples, live):
-            report = objective(batch, denominators)
-            self.accelerator.backward(report.value)
-            reports.append(report)
-        metrics = merge_metrics(reports)
-        metrics["trained_tokens"] = metrics.pop("tokens")
+        for work in works:
+            told = merge_metrics(self._backward(work))
+            told["trained_tokens"] = told.pop("tokens")
+            metrics |= {f"{work.name}{key}": value for key, value in told.items()}
+            if work.name:
+                metrics[f"{work.name}weight"] = work.weight
+        metrics.setdefault("trained_tokens", 0.0)
         metrics["lr"] = rate
         metrics |= self._apply()
         self.policy.eval()
         return metrics
+
+    def _backward(self, work: Work) -> list[LossReport]:
+        denominators = self._denominators(work.samples)
+        reports: list[LossReport] = []
+        for batch in self.batches(work.samples, work.live):
+            report = work.objective(batch, denominators)
+            self.accelerator.backward(report.value * work.weight)
+            reports.append(report)
+        return reports
 
     def batches(
         self, samples: Sequence[Sample], chosen: Sequence[int] | None = None
@@ -186,10 +249,12 @@ class Learner:
 
     def _denominators(self, samples: Sequence[Sample]) -> Denominators:
         counts = np.array([int(s.target.sum()) for s in samples], np.int64)
-        mode, length = self.settings.aggregation, self.settings.aggregation_length
-        return Denominators(mode, counts, length)
+        settings = self.settings
+        return Denominators(
+            settings.aggregation, counts, settings.aggregation_length, settings.aggregation_average
+        )
 
-    def _surrogate(self, batch: Batch, denominators: Denominators) -> LossReport:
+    def _surrogate(self, batch: Batch, denominators: Denominators, *, spec: LossSpec) -> LossReport:
         logp, entropy = self.model(batch, entropy=True)
         if not torch.isfinite(logp).all():
             # The gradient will not be finite either: the step is skipped and counted.
@@ -198,17 +263,21 @@ class Learner:
         if self.reference is not None:
             with torch.no_grad():
                 reference = self.reference(batch)[0]
-        old = batch.old_logp.to(logp.device)
+        old = batch.proximal.to(logp.device)
+        if spec.correction.level is not Level.NONE and self.settings.inner_epochs == 1:
+            old = logp.detach()  # the weights are those of the start of the step
         return policy_loss(
             logp,
             old,
             batch.advantage.to(logp.device),
             sequence=batch.sequence.to(logp.device),
             denominators=denominators,
-            spec=self.settings.loss,
+            spec=spec,
             entropy=entropy,
             ref_logp=reference,
             recomputed_logp=logp.detach(),
+            behaviour_logp=batch.old_logp.to(logp.device),
+            generator=torch.Generator().manual_seed(self.done),
         )
 
     def _likelihood(self, batch: Batch, denominators: Denominators) -> LossReport:
@@ -222,7 +291,8 @@ class Learner:
         norm = self.accelerator.clip_grad_norm_(
             [p for _, p in self.policy.named()], self.settings.grad_clip
         )
-        before = self.policy.snapshot()
+        # A copy of billions of weights only to tell how far they moved is not worth its memory.
+        before = self.policy.snapshot() if self.policy.learns <= MAX_COPIED else None
         fine = is_finite(norm)
         if fine:
             self.optimizer.step()
@@ -235,11 +305,8 @@ class Learner:
                 f"{self.skipped} steps in a row without a finite gradient: lower the learning "
                 "rate or look for NaN in rewards; the last good weights are kept"
             )
-        return {
-            "grad_norm": float(norm),
-            "skipped": float(not fine),
-            "step_distance": self.policy.distance(before),
-        }
+        told = {"grad_norm": float(norm), "skipped": float(not fine)}
+        return told if before is None else told | {"step_distance": self.policy.distance(before)}
 
 
 def is_finite(norm: Tensor) -> bool:

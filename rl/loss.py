@@ -8,87 +8,28 @@ to is told by `sequence`; how sequences are weighted, by `Denominators` of the w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
-from vtool.errors import VToolError
-
-from .aggregate import Denominators, Mode, aggregate, check_known
+from .aggregate import Denominators, Mode, aggregate
+from .clip_cov import clip_cov_weight, kl_cov_penalty
+from .correction import Level, importance_weight
 from .kl import KL_ESTIMATORS, LOG_RATIO_LIMIT, k3
+from .loss_spec import Band, CovSpec, KLPlace, LossError, LossSpec, Objective
+from .sequences import TornSequence, sequence_mean
 
-
-class LossError(VToolError, ValueError):
-    """Tensors or settings that make no loss."""
-
-
-class Objective(StrEnum):
-    """What is clipped, and what the gradient flows through."""
-
-    PPO = "ppo"
-    """Token ratio, pessimistic of clipped and unclipped. Source: arXiv 1707.06347 eq. 7; dual
-    clip arXiv 1912.09729 eq. 5; separate bounds DAPO arXiv 2503.14476 eq. 10."""
-    GSPO = "gspo"
-    """One ratio per sequence, the geometric mean of its tokens'. Source: arXiv 2507.18071."""
-    CISPO = "cispo"
-    """Clipped ratio as a constant weight of log pi: no token ever loses its gradient.
-    Source: MiniMax-M1, arXiv 2506.13585 eq. 4."""
-
-
-class Band(StrEnum):
-    """Where the lower bound of the ratio lies."""
-
-    LINEAR = "linear"
-    """[1 - low, 1 + high]."""
-    LOG = "log"
-    """[1 / (1 + low), 1 + high], symmetric for the log-ratio (LOOP, arXiv 2502.01600)."""
-
-
-@dataclass(frozen=True, slots=True)
-class LossSpec:
-    """Settings of the loss.
-
-    Args:
-        objective: What is clipped.
-        clip_low: Distance of the lower bound from 1.
-        clip_high: Distance of the upper bound from 1.
-        dual_clip: Bound c > 1 on the loss of tokens with negative advantage, -c A; None for off.
-            Not used by CISPO.
-        band: Where the lower bound lies.
-        kl: Name of the KL estimator.
-        kl_coef: Weight of the KL term.
-        entropy_coef: Weight of the entropy bonus.
-
-    Raises:
-        LossError: A bound that is no bound, or an unknown estimator.
-    """
-
-    objective: Objective = Objective.PPO
-    clip_low: float = 0.2
-    clip_high: float = 0.2
-    dual_clip: float | None = 3.0
-    band: Band = Band.LINEAR
-    kl: str = "k3"
-    kl_coef: float = 0.0
-    entropy_coef: float = 0.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "objective", Objective(self.objective))
-        object.__setattr__(self, "band", Band(self.band))
-        if self.clip_low < 0 or self.clip_high < 0 or (self.dual_clip or 2.0) <= 1:
-            raise LossError(
-                "expected clip_low and clip_high >= 0 and dual_clip > 1 or None, got "
-                f"{self.clip_low}, {self.clip_high}, {self.dual_clip}"
-            )
-        if self.kl not in KL_ESTIMATORS:
-            raise LossError(f"unknown KL estimator {self.kl!r}; known: {', '.join(KL_ESTIMATORS)}")
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Lowest and highest ratio that keeps its gradient."""
-        low = 1 - self.clip_low if self.band is Band.LINEAR else 1 / (1 + self.clip_low)
-        return low, 1 + self.clip_high
+__all__ = [
+    "Band",
+    "CovSpec",
+    "KLPlace",
+    "LossError",
+    "LossReport",
+    "LossSpec",
+    "Objective",
+    "merge_metrics",
+    "policy_loss",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +53,9 @@ def policy_loss(
     entropy: Tensor | None = None,
     ref_logp: Tensor | None = None,
     recomputed_logp: Tensor | None = None,
+    behaviour_logp: Tensor | None = None,
     weight: Tensor | None = None,
+    generator: torch.Generator | None = None,
 ) -> LossReport:
     """Clipped surrogate + KL - entropy over the policy tokens of a (micro-)batch.
 
@@ -126,9 +69,11 @@ def policy_loss(
         entropy: (n,) of the policy at each token; only reported where `entropy_coef` is 0.
         ref_logp: (n,) under the reference; only reported where `kl_coef` is 0.
         recomputed_logp: (n,) by the learner, under the weights that sampled; adds the `mismatch`
-            metrics, KL(record || recomputed), where `old_logp` is the record.
-        weight: (n,) constant factor of each token's surrogate (importance correction, replay,
-            covariance clipping).
+            metrics, KL(record || recomputed); the record is `behaviour_logp`, else `old_logp`.
+        behaviour_logp: (n,) as recorded, where `old_logp` is not the record: what the spec's
+            importance correction compares `old_logp` with.
+        weight: (n,) constant factor of each token's surrogate (replay).
+        generator: Draws Clip-Cov's tokens; seed it per step.
 
     Returns:
         The loss and its metrics. Without tokens: 0, connected to `logp`.
@@ -141,17 +86,39 @@ def policy_loss(
     spec = spec or LossSpec()
     given = {"old_logp": old_logp, "advantage": advantage, "sequence": sequence}
     optional = {"entropy": entropy, "ref_logp": ref_logp, "recomputed_logp": recomputed_logp}
-    optional["weight"] = weight
+    optional |= {"weight": weight, "behaviour_logp": behaviour_logp}
     _check(logp, given | {k: v for k, v in optional.items() if v is not None}, spec)
-    if spec.objective is Objective.GSPO and denominators.mode is not Mode.SEQ_MEAN_TOKEN_MEAN:
+    if spec.objective.by_sequence and denominators.mode is not Mode.SEQ_MEAN_TOKEN_MEAN:
         raise LossError(
-            f"gspo is defined under {Mode.SEQ_MEAN_TOKEN_MEAN}, not {denominators.mode}"
+            f"{spec.objective} is defined under {Mode.SEQ_MEAN_TOKEN_MEAN}, not {denominators.mode}"
         )
     if not logp.numel():
         return LossReport(logp.sum(), {"tokens": 0.0})
     log_ratio = _log_ratio(logp, old_logp.detach(), sequence, denominators, spec)
     ratio = log_ratio.exp()
     surrogate, metrics = _surrogate(logp, ratio, advantage.detach(), spec)
+    if spec.objective is Objective.KL_COV:
+        surrogate = surrogate + kl_cov_penalty(logp, old_logp.detach(), advantage, spec.cov)
+    if spec.objective is Objective.CLIP_COV:
+        kept = clip_cov_weight(
+            logp.detach(),
+            advantage.detach(),
+            _clipped(ratio, advantage, spec),
+            generator=generator,
+            ratio=spec.cov.ratio,
+            low=spec.cov.low,
+            high=spec.cov.high,
+        )
+        surrogate, metrics["clip_cov_fraction"] = surrogate * kept, _mean(1 - kept)
+    if spec.correction.level is not Level.NONE and behaviour_logp is not None:
+        corrected = importance_weight(
+            old_logp.detach(),
+            behaviour_logp.detach(),
+            sequence=sequence,
+            denominators=denominators,
+            spec=spec.correction,
+        )
+        surrogate, metrics["correction_mean"] = surrogate * corrected, _mean(corrected)
     if weight is not None:
         surrogate = surrogate * weight.detach()
     value = aggregate(surrogate, sequence, denominators)
@@ -160,9 +127,12 @@ def policy_loss(
     if ref_logp is not None:
         penalty = KL_ESTIMATORS[spec.kl](logp, ref_logp.detach())
         metrics["kl_ref"] = _mean(penalty)
-        if spec.kl_coef:
-            value = value + spec.kl_coef * aggregate(penalty, sequence, denominators)
-    metrics |= _token_metrics(logp, old_logp, ratio, entropy, recomputed_logp)
+        if spec.kl_in_loss:
+            value = value + spec.kl_in_loss * aggregate(penalty, sequence, denominators)
+    metrics |= _token_metrics(logp, old_logp, ratio, entropy)
+    if recomputed_logp is not None:
+        record = old_logp if behaviour_logp is None else behaviour_logp
+        metrics |= _mismatch(record.detach(), recomputed_logp)
     return LossReport(value, metrics)
 
 
@@ -189,26 +159,22 @@ def _log_ratio(
     logp: Tensor, old: Tensor, sequence: Tensor, denominators: Denominators, spec: LossSpec
 ) -> Tensor:
     raw = logp - old
-    if spec.objective is Objective.GSPO:
-        # The value is the sequence's, the gradient runs through the token's own log-prob.
-        raw = logp - logp.detach() + _sequence_mean(raw.detach(), sequence, denominators)
+    if spec.objective.by_sequence:
+        try:
+            mean = sequence_mean(raw, sequence, denominators)[sequence]
+        except TornSequence as err:
+            raise LossError(str(err)) from err
+        # The value is the sequence's either way; the gradient runs through the sequence, or
+        # through the token's own log-prob.
+        token = spec.objective is Objective.GSPO_TOKEN
+        raw = logp - logp.detach() + mean.detach() if token else mean
     return raw.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
 
 
-def _sequence_mean(values: Tensor, sequence: Tensor, denominators: Denominators) -> Tensor:
-    check_known(sequence, denominators)
-    counts = torch.as_tensor(denominators.counts, device=values.device)
-    here = torch.bincount(sequence, minlength=len(counts))
-    torn = torch.nonzero((here > 0) & (here != counts)).flatten()
-    if torn.numel():
-        first = int(torn[0])
-        raise LossError(
-            f"GSPO needs whole sequences: {int(here[first])} of {int(counts[first])} tokens of "
-            f"sequence {first} are here; keep a sequence in one micro-batch"
-        )
-    sums = torch.zeros(len(counts), dtype=values.dtype, device=values.device)
-    sums.index_add_(0, sequence, values)
-    return (sums / counts.clamp(min=1).to(values.dtype))[sequence]
+def _clipped(ratio: Tensor, advantage: Tensor, spec: LossSpec) -> Tensor:
+    """(n,) True where the clip takes the gradient."""
+    low, high = spec.bounds
+    return (-ratio.clamp(low, high) * advantage > -ratio * advantage).detach()
 
 
 def _surrogate(
@@ -221,6 +187,8 @@ def _surrogate(
             clip_low=ratio < low, clip_high=ratio > high
         )
     plain, bounded = -ratio * advantage, -clipped * advantage
+    if spec.objective is Objective.KL_COV:
+        return plain, {}
     loss = torch.maximum(plain, bounded)
     bites = bounded > plain
     metrics = _fractions(clip_low=bites & (ratio < low), clip_high=bites & (ratio > high))
@@ -233,7 +201,7 @@ def _surrogate(
 
 
 def _token_metrics(
-    logp: Tensor, old: Tensor, ratio: Tensor, entropy: Tensor | None, recomputed: Tensor | None
+    logp: Tensor, old: Tensor, ratio: Tensor, entropy: Tensor | None
 ) -> dict[str, float]:
     with torch.no_grad():
         out = {
@@ -244,10 +212,15 @@ def _token_metrics(
         }
         if entropy is not None:
             out["entropy"] = _mean(entropy)
-        if recomputed is not None:
-            out["mismatch_kl"] = _mean(k3(old, recomputed))
-            out["mismatch_max"] = float((recomputed - old).abs().max())
     return out
+
+
+def _mismatch(record: Tensor, recomputed: Tensor) -> dict[str, float]:
+    with torch.no_grad():
+        return {
+            "mismatch_kl": _mean(k3(record, recomputed)),
+            "mismatch_max": float((recomputed - record).abs().max()),
+        }
 
 
 def _fractions(**flags: Tensor) -> dict[str, float]:
@@ -272,6 +245,6 @@ def _check(logp: Tensor, given: dict[str, Tensor], spec: LossSpec) -> None:
             raise LossError(
                 f"{name} of token {int(bad[0])} is {float(tensor[bad[0]])}, not a finite number"
             )
-    for coefficient, name in ((spec.kl_coef, "ref_logp"), (spec.entropy_coef, "entropy")):
+    for coefficient, name in ((spec.kl_in_loss, "ref_logp"), (spec.entropy_coef, "entropy")):
         if coefficient and name not in given:
             raise LossError(f"its coefficient is {coefficient}, but {name} was not given")

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
+from vtool.families.adapters import has_adapter, without_adapter
 from vtool.families.vlm import VLM
 
 from .batch import Batch
@@ -21,9 +22,18 @@ class Policy(nn.Module):
         vlm: The model.
         freeze: Parts that keep their weights: ``vision``, ``language``.
         chunk: Rows of logits held at once.
+        checkpointing: Keep only the inputs of each layer for the backward pass, and compute the
+            rest again: a third more time, a fraction of the memory.
     """
 
-    def __init__(self, vlm: VLM, freeze: Iterable[str] = (), chunk: int = 1024) -> None:
+    def __init__(
+        self,
+        vlm: VLM,
+        freeze: Iterable[str] = (),
+        chunk: int = 1024,
+        *,
+        checkpointing: bool = False,
+    ) -> None:
         super().__init__()
         self.vlm = vlm
         self.chunk = chunk
@@ -31,10 +41,14 @@ class Policy(nn.Module):
         unknown = frozen - {"vision", "language"}
         if unknown:
             raise ValueError(f"freeze takes 'vision' and 'language', got {sorted(unknown)}")
+        low_rank = has_adapter(vlm)
         for part, module in (("vision", vlm.vision), ("language", vlm.language)):
-            for parameter in module.parameters():
-                parameter.requires_grad_(part not in frozen)
-        self._vision_learns = "vision" not in frozen
+            for name, parameter in module.named_parameters():
+                parameter.requires_grad_(part not in frozen and (not low_rank or ".lora_" in name))
+        self._vision_learns = any(p.requires_grad for p in vlm.vision.parameters())
+        if checkpointing:
+            vlm.language.gradient_checkpointing_enable({"use_reentrant": False})
+            vlm.vision.gradient_checkpointing = True
 
     def forward(self, batch: Batch, *, entropy: bool = False) -> tuple[Tensor, Tensor | None]:
         """Log-probs of the targets.
@@ -72,6 +86,11 @@ class Policy(nn.Module):
         """Trainable parameters by their names in the checkpoint."""
         return ((name, p) for name, p in self.vlm.model.named_parameters() if p.requires_grad)
 
+    @property
+    def learns(self) -> int:
+        """How many numbers are trained."""
+        return sum(p.numel() for _, p in self.named())
+
     def snapshot(self) -> dict[str, Tensor]:
         """A copy of the trainable parameters."""
         return {name: p.detach().clone() for name, p in self.named()}
@@ -82,3 +101,21 @@ class Policy(nn.Module):
             (p.detach().float() - snapshot[name].float()).square().sum() for name, p in self.named()
         ]
         return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+
+
+class Base(nn.Module):
+    """The model under a policy's adapters: a reference that takes no memory of its own.
+
+    Args:
+        policy: One that has adapters.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        # Not a submodule: its parameters are the policy's.
+        object.__setattr__(self, "_policy", policy)
+
+    def forward(self, batch: Batch, *, entropy: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Log-probs of the targets without the adapters, see `Policy.forward`."""
+        with torch.no_grad(), without_adapter(self._policy.vlm):
+            return self._policy(batch, entropy=entropy)

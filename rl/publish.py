@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vtool.engines.base import WeightSink
+from vtool.families.adapters import merged_weights
 from vtool.families.vlm import VLM
 
 
@@ -20,5 +21,5 @@ def publish(vlm: VLM, engine: WeightSink, version: int) -> None:
         EngineError: The engine's model is another one.
     """
     same = getattr(engine, "vlm", None) is vlm
-    weights = () if same else ((n, p.detach()) for n, p in vlm.model.state_dict().items())
+    weights = () if same else merged_weights(vlm)
     engine.update(weights, version)

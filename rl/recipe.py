@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from vtool.config import build, override, read_yaml
 from vtool.environment import Limits
 from vtool.errors import RecipeError, nearest
+from vtool.families.adapters import AdapterSpec
 from vtool.record import Sampling
 
 from .alarms import AlarmSettings
+from .credit_spec import CreditSpec
+from .curriculum import CurriculumSpec
+from .curriculum_dress import BudgetSpec
+from .group_filter import FilterSpec
+from .imitation_buffer import ImitationSpec
 from .learner import LearnerSettings
+from .pair_spec import PairSpec
 from .recipe_check import check_recipe
+from .replay import RescueSpec
+from .rewards.presets import preset
+from .rollout_sampler import SamplerSpec
 from .sample_weight import WeightSpec
+from .schedule import ScheduleSpec
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -61,16 +72,64 @@ class RewardSpec:
     """How episodes are scored.
 
     Args:
-        parts: Registered reward parts.
+        parts: Registered reward parts; one with settings is ``{name: {option: value}}``.
         combine: Registered combine.
         options: Of the combine.
+        preset: A hierarchy by the kind of task (vqa, grounding ...) instead of these three.
     """
 
-    parts: tuple[str, ...] = ("format", "answer", "evidence_iou", "economy")
+    parts: tuple[str | dict[str, dict[str, Any]], ...] = (
+        "format",
+        "answer",
+        "evidence_iou",
+        "economy",
+    )
     combine: str = "hierarchy"
     options: Mapping[str, Any] = field(
         default_factory=lambda: {"process": {"evidence_iou": 1.0, "economy": 1.0}}
     )
+    preset: str | None = None
+
+    def __post_init__(self) -> None:
+        plain = {f.name: f for f in fields(self)}
+        given = self.options != plain["options"].default_factory()  # type: ignore[misc]
+        given |= self.parts != plain["parts"].default or self.combine != plain["combine"].default
+        if self.preset is not None and given:
+            raise RecipeError(
+                f"reward.preset={self.preset} stands for parts, combine and options: leave those "
+                "out, or the preset"
+            )
+
+    @property
+    def resolved(self) -> RewardSpec:
+        """The same with the preset's parts, combine and options in place of its name.
+
+        Raises:
+            UnknownName: No such preset.
+        """
+        if self.preset is None:
+            return self
+        chosen = preset(self.preset)
+        return RewardSpec(chosen.parts, "hierarchy", chosen.options)
+
+    @property
+    def outcome(self) -> str:
+        """The part that says how right an answer is: `accuracy` is its mean."""
+        return str(self.resolved.options.get("outcome", "answer"))
+
+
+@dataclass(frozen=True)
+class ReplaySpec:
+    """What is learnt from again.
+
+    Args:
+        rescue: Stored successes that take an attempt's place where everybody failed; None for
+            none. ``{}`` takes the published constants.
+        imitation: Attempts that went better than usual, learnt from beside; None for none.
+    """
+
+    rescue: RescueSpec | None = None
+    imitation: ImitationSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -81,10 +140,14 @@ class Recipe:
         name: What it is called.
         kind: ``rl``; ``imitate`` (supervised, from a trace); ``sample`` (play, keep the good
             episodes as a trace and the ids of tasks that were neither always nor never solved);
-            ``tiny`` (the shipped policy, from nothing).
+            ``prefer`` (from pairs, found in a trace); ``tiny`` (the shipped policy, from nothing).
         model: Shipped checkpoint such as ``tiny/weak``, or a local folder.
         data: Tasks.
-        trace: For ``imitate``: episodes to learn from.
+        trace: For ``imitate`` and ``prefer``: episodes to learn from.
+        pairs: For ``prefer``: how attempts become pairs.
+        frontier: For ``sample``: whose ids are written down: ``between`` (solved by some attempts
+            and not by others) or ``solvable`` (solved by at least one, as ARPO for GUI agents
+            filters its tasks).
         trace_least: For ``imitate`` and ``sample``: leave out episodes that scored less; None
             takes all.
         tools: Registered tools on offer.
@@ -96,12 +159,25 @@ class Recipe:
             seq-mean-token-sum-norm with a length).
         estimator_options: Of the kernel.
         weight: How much a group counts: ``{name: difficulty}`` is DGRPO (VITAL).
-        refill: Draw further tasks for groups without any credit, up to so many times the
+        credit: A blend of credit rules by name, in the place of `estimator`.
+        sampler: How the attempts of a group come to be: flat, entropy_branch, tree, partial,
+            prefix.
+        filter: Which groups a step learns from: dead, accuracy, std, top_std.
+        refill: Draw further tasks for groups that the filter refuses, up to so many times the
             prompts of a step; 0 for never (DAPO's dynamic sampling).
+        replay: What is learnt from again.
+        curriculum: Which tasks come when (stage, difficulty: one of them) and in what dress
+            (demo_anneal, tool_stage).
+        budget: Calls and tokens that an attempt may use, told to it every turn.
+        schedules: Numbers of this recipe that change over the run, by their key with dots.
         reward: Scoring.
         sampling: How attempts are drawn.
         limits: Bounds of an episode.
         learner: Optimisation.
+        adapter: Train low-rank adapters instead of the weights: `{rank: 16, alpha: 32}`.
+        precision: float32; mixed (float32 weights, bfloat16 arithmetic); bfloat16 (weights too:
+            only under an adapter, since small updates would be lost in rounding).
+        device: Such as cpu or cuda; an accelerator where there is one, if left out.
         reference: Keep the first weights as reference for a KL term.
         max_failed: Share of failed episodes beyond which the run stops.
         eval: Numbers on held-out tasks meanwhile.
@@ -125,6 +201,8 @@ class Recipe:
     data: DataSpec = field(default_factory=DataSpec)
     trace: str | None = None
     trace_least: float | None = None
+    pairs: PairSpec = field(default_factory=PairSpec)
+    frontier: str = "between"
     tools: tuple[str | dict[str, dict[str, Any]], ...] = ("zoom",)
     group_size: int = 8
     prompts: int = 16
@@ -132,11 +210,21 @@ class Recipe:
     estimator: str = "grpo"
     estimator_options: Mapping[str, Any] = field(default_factory=dict)
     weight: WeightSpec = field(default_factory=WeightSpec)
+    credit: CreditSpec = field(default_factory=CreditSpec)
+    sampler: SamplerSpec = field(default_factory=SamplerSpec)
+    filter: FilterSpec = field(default_factory=FilterSpec)
     refill: int = 0
+    replay: ReplaySpec = field(default_factory=ReplaySpec)
+    curriculum: tuple[CurriculumSpec, ...] = ()
+    budget: BudgetSpec | None = None
+    schedules: Mapping[str, ScheduleSpec] = field(default_factory=dict)
     reward: RewardSpec = field(default_factory=RewardSpec)
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=80))
     limits: Limits = field(default_factory=lambda: Limits(max_turns=4, max_tokens=1024))
     learner: LearnerSettings = field(default_factory=LearnerSettings)
+    adapter: AdapterSpec | None = None
+    precision: str = "float32"
+    device: str | None = None
     reference: bool = False
     max_failed: float = 0.5
     eval: EvalSpec = field(default_factory=EvalSpec)

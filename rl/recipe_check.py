@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vtool.errors import RecipeError, UnknownName
 
 from .advantage import ESTIMATORS
 from .aggregate import Mode
 from .alarms import ALARMS
-from .loss import Objective
-from .sample_weight import WEIGHTS, check_placement
+from .credit_spec import check_credit, check_options
+from .curriculum import dressers, pickers
+from .group_filter import filters
+from .loss_spec import Objective
+from .rollout_sampler import make_sampler, samplers
+from .schedule import check_schedules
 
 if TYPE_CHECKING:
-    from .learner import LearnerSettings
+    from .learner_settings import LearnerSettings
     from .recipe import Recipe
 
 AT_LEAST_ONE = ("group_size", "prompts", "checkpoint_every", "keep", "threads")
 AT_LEAST_ZERO = ("steps", "refill", "trace_every")
 PARTS = ("vision", "language")
 SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "mixed", "bfloat16")
+FRONTIERS = ("between", "solvable")
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -39,13 +43,42 @@ def check_recipe(recipe: Recipe) -> None:
     for name in recipe.stop_on:
         check_name("stop_on: alarm", name, ALARMS)
     check_name("estimator", recipe.estimator, ESTIMATORS)
-    _check_options("estimator_options", ESTIMATORS[recipe.estimator], recipe.estimator_options)
-    if recipe.weight.name is not None:
-        check_name("weight", recipe.weight.name, WEIGHTS)
-        _check_options("weight.options", WEIGHTS[recipe.weight.name], recipe.weight.options)
-        check_placement(recipe.estimator, recipe.estimator_options, recipe.weight)
-    if recipe.learner.loss.kl_coef and not recipe.reference:
-        raise RecipeError("learner.loss.kl_coef needs the first weights beside it: reference=true")
+    options = recipe.estimator_options
+    check_options("estimator_options", ESTIMATORS[recipe.estimator], options)
+    check_credit(recipe.credit, recipe.estimator, options, recipe.weight)
+    for key, loss in (("loss", recipe.learner.loss), ("replay.loss", recipe.learner.replay.loss)):
+        if loss.kl_coef and not recipe.reference:
+            raise RecipeError(
+                f"learner.{key}.kl_coef needs the first weights beside it: reference=true"
+            )
+    if "learner.loss.kl_coef" in recipe.schedules and not recipe.reference:
+        raise RecipeError(
+            "a schedule of learner.loss.kl_coef needs the first weights beside it: reference=true"
+        )
+    check_name("precision", recipe.precision, PRECISIONS)
+    if recipe.precision == "bfloat16" and recipe.adapter is None:
+        raise RecipeError(
+            "precision=bfloat16 would round most updates of whole weights away: choose "
+            "precision=mixed, or train an adapter ({rank: 16, alpha: 32})"
+        )
+    _check_sampling(recipe)
+    check_schedules(recipe.schedules)
+
+
+def _check_sampling(recipe: Recipe) -> None:
+    """What decides which attempts are played and kept."""
+    check_name("frontier", recipe.frontier, FRONTIERS)
+    check_name("sampler", recipe.sampler.name, samplers)
+    make_sampler(recipe.sampler)
+    check_name("filter", recipe.filter.name, filters)
+    check_options("filter.options", filters.get(recipe.filter.name), recipe.filter.options)
+    known = {**{n: pickers.get(n) for n in pickers}, **{n: dressers.get(n) for n in dressers}}
+    for spec in recipe.curriculum:
+        check_name("curriculum", spec.name, known)
+        check_options("curriculum.options", known[spec.name], spec.options)
+    picking = [spec.name for spec in recipe.curriculum if spec.name in pickers]
+    if len(picking) > 1:
+        raise RecipeError(f"one part of a curriculum may pick tasks, not {' and '.join(picking)}")
 
 
 def check_learner(settings: LearnerSettings) -> None:
@@ -91,18 +124,13 @@ def _check_aggregation(settings: LearnerSettings) -> None:
             f"learner.aggregation={mode} with aggregation_length={length}: a length above 0 goes "
             f"with {Mode.SEQ_MEAN_TOKEN_SUM_NORM}, and with no other"
         )
-    if settings.loss.objective is Objective.GSPO and mode is not Mode.SEQ_MEAN_TOKEN_MEAN:
+    for objective in (settings.loss.objective, settings.replay.loss.objective):
+        _check_objective(objective, mode)
+
+
+def _check_objective(objective: Objective, mode: Mode) -> None:
+    if objective.by_sequence and mode is not Mode.SEQ_MEAN_TOKEN_MEAN:
         raise RecipeError(
-            f"learner.loss.objective=gspo is defined under aggregation={Mode.SEQ_MEAN_TOKEN_MEAN}, "
-            f"not {mode}"
+            f"objective={objective} is defined under "
+            f"aggregation={Mode.SEQ_MEAN_TOKEN_MEAN}, not {mode}"
         )
-
-
-def _check_options(where: str, kernel: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    known = [
-        p.name
-        for p in inspect.signature(kernel).parameters.values()
-        if p.kind is p.KEYWORD_ONLY and p.name != "groups"
-    ]
-    for name in options:
-        check_name(f"{where} of {kernel.__name__}:", name, known)

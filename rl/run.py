@@ -10,26 +10,29 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vtool.config import to_plain
-from vtool.engines.weights import load_weights
 from vtool.errors import CheckpointError, RecipeError, VToolError
 from vtool.families.vlm import VLM
+from vtool.task import Task
 from vtool.trace import TraceWriter
 
 from . import durable, rng
 from .alarms import Alarms
 from .checkpoint import Checkpoints, Loaded
 from .collect import Collected
-from .export import export_checkpoint
 from .interrupts import Interrupts
 from .learner import Learner, LearnerStopped
+from .memory import Memory, load_all, save_all
 from .metrics_log import MetricsLog
 from .optimizer_state import optimizer_tensors, restore_optimizer
+from .prefer import Preferrer
 from .recipe import Recipe
+from .regrow import tree_notes
 from .resume import check_resume
-from .sampler import Sampler
+from .rollouts import path_episode
 from .train_state import TrainState
 from .trainer import Trainer
 from .warmstart import Imitator
+from .weights import restore_weights, save_final, save_weights
 
 OnStep = Callable[[int, Mapping[str, Any]], None]
 Tell = Callable[[str], None]
@@ -39,6 +42,12 @@ class RunStopped(VToolError, RuntimeError):
     """An alarm ended the run; the last good weights are saved."""
 
 
+class Cursor(Protocol):
+    """Where a stream of examples stands."""
+
+    cursor: int
+
+
 class Session(Protocol):
     """What learns: from its own episodes (`Trainer`) or from a teacher's (`Imitator`)."""
 
@@ -46,7 +55,12 @@ class Session(Protocol):
     folder: Path
     vlm: VLM
     learner: Learner
-    sampler: Sampler
+    sampler: Cursor
+    memories: Sequence[Memory]
+
+    def task_of(self, task_id: str, step: int) -> Task:
+        """A task as it was asked in a step."""
+        ...
 
     @property
     def data_file(self) -> Path:
@@ -65,6 +79,7 @@ class Session(Protocol):
 SESSIONS: dict[str, Callable[[Recipe, Path, Path | None], Session]] = {
     "rl": Trainer,
     "imitate": Imitator,
+    "prefer": Preferrer,
 }
 
 
@@ -174,12 +189,17 @@ class Run:
         step = self.session.learner.done
         if step == self._saved:
             return
-        self.checkpoints.save(self.state(), write_model=self.write_model)
+        memories = self.session.memories
+        self.checkpoints.save(
+            self.state(),
+            write_model=self.write_model,
+            write_memory=(lambda f: save_all(memories, f)) if memories else None,
+        )
         self._saved = step
 
     def write_model(self, folder: Path) -> None:
-        """Weights in plain Hugging Face layout, with tokenizer and syntax."""
-        export_checkpoint(self.session.vlm, self.session.folder, folder)
+        """Weights (or the adapter) in plain Hugging Face layout, with tokenizer and syntax."""
+        save_weights(self.session.vlm, self.session.folder, folder)
 
     def state(self) -> TrainState:
         """All but the weights."""
@@ -224,12 +244,12 @@ class Run:
         for said in loaded.skipped:
             self.tell(f"{said}; using {loaded.path.name} instead")
         state, session = loaded.state, self.session
-        saved = VLM.load(loaded.model)
-        load_weights(session.vlm.model, saved.model.state_dict().items())
+        restore_weights(session.vlm, loaded.model)
         learner = session.learner
         restore_optimizer(learner.raw_optimizer, learner.names, state.tensors, state.optimizer)
         learner.done, learner.skipped = state.step, int(state.adaptive["skipped"])
         session.sampler.cursor = int(state.cursor["drawn"])
+        load_all(session.memories, loaded.memory, session.task_of)
         self.alarms.restore(state.adaptive["alarms"])
         session.publish()
         self._saved = state.step
@@ -240,7 +260,7 @@ class Run:
     def _finish(self) -> Path:
         final, staging = self.out / "model", self.out / "model.incomplete"
         durable.discard(staging)
-        self.write_model(staging)
+        save_final(self.session.vlm, self.session.folder, staging)
         durable.sync_tree(staging)
         durable.discard(final)
         staging.rename(final)
@@ -256,17 +276,25 @@ def plain_recipe(session: Session) -> dict[str, Any]:
 
 
 def write_groups(folder: Path, collected: Collected, step: int) -> None:
-    """Write a step's episodes and scores as a trace; one of the same step is replaced."""
+    """Write a step's episodes and scores as a trace; one of the same step is replaced.
+
+    Every attempt is a line of its own, also where several share a record: its notes say where it
+    parted from the others (see `regrow`).
+    """
     durable.discard(folder)
     with TraceWriter(folder) as writer:
-        for attempt, (task, episode, score) in enumerate(collected.episodes()):
-            meta = {
-                "attempt": attempt % max(1, len(collected.groups[0].episodes)),
-                "tags": dict(task.tags),
-                "reference": to_plain(task.reference),
-                "step": step,
-            }
-            writer.write(episode, score, meta)
+        rows = zip(collected.tasks, collected.groups, collected.scores, strict=True)
+        for task, group, scores in rows:
+            attempts = zip(group.episodes, scores, tree_notes(group), strict=True)
+            for attempt, (episode, score, notes) in enumerate(attempts):
+                meta = {
+                    "attempt": attempt,
+                    "tags": dict(task.tags),
+                    "reference": to_plain(task.reference),
+                    "step": step,
+                    **notes,
+                }
+                writer.write(path_episode(episode), score, meta)
 
 
 def silent(*_: object) -> None:

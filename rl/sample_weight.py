@@ -8,6 +8,7 @@ and the combination that does nothing is refused.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from vtool.errors import RecipeError
 
-from .advantage import ESTIMATORS, Floats, Scale
+from .advantage import ESTIMATORS, Floats
 
 
 class Placement(StrEnum):
@@ -35,7 +36,7 @@ class WeightSpec:
     """Whether and how groups are weighted.
 
     Args:
-        name: ``difficulty``, or None for none.
+        name: ``difficulty``, ``rank_aware``, or None for none.
         placement: What the weight is multiplied onto.
         options: Of the weight.
     """
@@ -72,8 +73,62 @@ def difficulty(
     return hard * (1.0 - floor) + floor
 
 
-WEIGHTS: dict[str, Callable[..., float]] = {"difficulty": difficulty}
-"""Weights of the form f(returns, mask=None, **options), of one group."""
+def rank_aware(
+    returns: ArrayLike,
+    mask: ArrayLike | None = None,
+    *,
+    logp: ArrayLike,
+    gamma: float = 1.0,
+) -> Floats:
+    """Weight of each rollout: more where the policy finds a worse one likelier.
+
+    ``1 + gamma`` if some believed rollout has a smaller return and a larger mean log-prob, else
+    1. The paper's gamma is not known; 0 gives back what would be without the weight.
+
+    Args:
+        returns: (N,) of one group.
+        mask: (N,) True where the return may be believed; None for all.
+        logp: (N,) mean log-prob of each rollout's policy tokens, as it was sampled.
+        gamma: What is added.
+
+    Returns:
+        (N,) weights; 1 where not believed.
+
+    Source: RAPO (TableMind), the form proposed for it; marked as uncertain.
+    """
+    values, likely = np.asarray(returns, np.float64), np.asarray(logp, np.float64)
+    believed = np.ones(values.shape, bool) if mask is None else np.asarray(mask, bool)
+    worse = (values[:, None] > values[None, :]) & believed[:, None] & believed[None, :]
+    return 1.0 + gamma * (worse & (likely[:, None] < likely[None, :])).any(axis=1)
+
+
+WEIGHTS: dict[str, Callable[..., Any]] = {"difficulty": difficulty, "rank_aware": rank_aware}
+"""Weights of the form f(returns, mask=None, **options) of one group: one number, or (N,); those
+with an argument `logp` are told the rollouts' mean log-probs."""
+
+
+def factors(
+    returns: Floats, believed: ArrayLike, weight: WeightSpec, logp: ArrayLike | None = None
+) -> Floats:
+    """(N,) what each rollout of a group is multiplied with.
+
+    Args:
+        returns: (N,) one scalar per rollout.
+        believed: (N,) True where the return may be believed.
+        weight: Which weight.
+        logp: (N,) mean log-prob of each rollout, for weights that ask for it.
+
+    Raises:
+        RecipeError: The weight needs log-probs, and there are none.
+    """
+    if weight.name is None:
+        return np.ones(len(returns))
+    fn, known = WEIGHTS[weight.name], {}
+    if "logp" in inspect.signature(fn).parameters:
+        if logp is None:
+            raise RecipeError(f"weight {weight.name} needs the rollouts' log-probs")
+        known["logp"] = logp
+    return np.ones(len(returns)) * fn(returns, believed, **known, **weight.options)
 
 
 def weighted_advantages(
@@ -82,6 +137,7 @@ def weighted_advantages(
     estimator: str,
     options: Mapping[str, Any],
     weight: WeightSpec,
+    logp: ArrayLike | None = None,
 ) -> Floats:
     """Advantages of one group, weighted.
 
@@ -91,6 +147,7 @@ def weighted_advantages(
         estimator: Name of the kernel.
         options: Of the kernel.
         weight: Whether and how the group is weighted.
+        logp: (N,) mean log-prob of each rollout, for weights that ask for it.
 
     Returns:
         (N,) advantages, 0 where not believed.
@@ -98,23 +155,7 @@ def weighted_advantages(
     kernel = ESTIMATORS[estimator]
     if weight.name is None:
         return kernel(returns, believed, **options)
-    factor = WEIGHTS[weight.name](returns, believed, **weight.options)
+    factor = factors(returns, believed, weight, logp)
     if weight.placement is Placement.BEFORE:
         return kernel(np.asarray(returns) * factor, believed, **options)
     return kernel(returns, believed, **options) * factor
-
-
-def check_placement(estimator: str, options: Mapping[str, Any], weight: WeightSpec) -> None:
-    """Refuse a weight that the estimator would divide out again.
-
-    Raises:
-        RecipeError: A group-constant factor on the returns of an estimator that divides by the
-            group's deviation.
-    """
-    divides = estimator == "grpo" and Scale(options.get("scale", Scale.STD)) is not Scale.NONE
-    if weight.name and weight.placement is Placement.BEFORE and divides:
-        raise RecipeError(
-            f"weight.placement=before does nothing under estimator {estimator}: the group's "
-            "deviation is multiplied too and divides it out; use placement=after, or dr_grpo, "
-            "rloo, or estimator_options={scale: none}"
-        )

@@ -18,6 +18,8 @@ from vtool.trace import TraceWriter
 
 from . import durable
 from .collect import Collected, describe
+from .regrow import tree_notes
+from .rollouts import path_episode
 from .trainer import Trainer
 
 KEPT, IDS = "kept", "ids.txt"
@@ -50,8 +52,8 @@ def sample_episodes(
         for number in range(1, trainer.recipe.steps + 1):
             collected = asyncio.run(trainer.play(number))
             metrics = describe(collected)
-            metrics["kept"] = _keep(writer, collected, trainer.recipe.trace_least)
-            frontier += frontier_ids(collected)
+            metrics["kept"] = _keep(writer, collected, trainer.recipe.trace_least, number)
+            frontier += frontier_ids(collected, trainer.recipe.frontier)
             on_step(number, metrics)
             if stop():
                 durable.discard(staging)
@@ -62,22 +64,25 @@ def sample_episodes(
     return metrics
 
 
-def frontier_ids(collected: Collected) -> list[str]:
-    """Tasks that some attempts solved and some did not."""
+def frontier_ids(collected: Collected, which: str = "between") -> list[str]:
+    """Tasks that some attempts solved and some did not, or (`solvable`) that some solved."""
     found = []
     for task, scores in zip(collected.tasks, collected.scores, strict=True):
         marks = [s.parts.get("answer") for s in scores if not isinstance(s.total, Unscored)]
         right = [float(m) for m in marks if isinstance(m, int | float)]
-        if right and 0 < sum(right) < len(right):
+        if sum(right) > 0 and (which == "solvable" or sum(right) < len(right)):
             found.append(task.id)
     return found
 
 
-def _keep(writer: TraceWriter, collected: Collected, least: float | None) -> int:
+def _keep(writer: TraceWriter, collected: Collected, least: float | None, number: int) -> int:
     kept = 0
-    for task, episode, score in collected.episodes():
-        if isinstance(score.total, Unscored) or (least is not None and score.total < least):
-            continue
-        writer.write(episode, score, {"tags": dict(task.tags)})
-        kept += 1
+    rows = zip(collected.tasks, collected.groups, collected.scores, strict=True)
+    for task, group, scores in rows:
+        for episode, score, notes in zip(group.episodes, scores, tree_notes(group), strict=True):
+            if isinstance(score.total, Unscored) or (least is not None and score.total < least):
+                continue
+            meta = {"tags": dict(task.tags), "step": number, **notes}
+            writer.write(path_episode(episode), score, meta)
+            kept += 1
     return kept

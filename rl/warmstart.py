@@ -13,12 +13,12 @@ from pathlib import Path
 
 from vtool.errors import DataError
 from vtool.families.base import Family
-from vtool.families.vlm import VLM
 from vtool.message import Author
 from vtool.pairs import load_renderer
 from vtool.record import Context, Episode
 from vtool.render import Renderer
 from vtool.reward import Unscored
+from vtool.task import Task
 from vtool.toolbox import Toolbox
 from vtool.toolspec import ToolSpec
 from vtool.trace import TraceRecord, read_trace
@@ -28,9 +28,11 @@ from .assembly import model_folder, seed_everything
 from .batch import Sample, make_sample
 from .collect import Collected
 from .learner import Learner
+from .memory import Memory
 from .policy import Policy
 from .recipe import Recipe
 from .sampler import Sampler
+from .weights import open_vlm
 
 SPEAKERS = (Author.POLICY, Author.TEACHER)
 
@@ -103,12 +105,13 @@ class Imitator:
         seed_everything(recipe.seed, recipe.threads)
         self.recipe, self.out = recipe, out
         self.folder = model or model_folder(recipe.model)
-        self.vlm = VLM.load(self.folder)
+        self.vlm = open_vlm(recipe, self.folder)
         self.renderer = load_renderer(self.folder)
-        policy = Policy(self.vlm, recipe.learner.freeze)
+        policy = Policy(self.vlm, recipe.learner.freeze, checkpointing=recipe.learner.checkpointing)
         self.learner = Learner(policy, recipe.learner, recipe.steps)
         self.samples = self._read(Path(recipe.trace))
         self.sampler = Sampler(len(self.samples), recipe.seed)
+        self.memories: tuple[Memory, ...] = ()
 
     def _read(self, folder: Path) -> list[Sample]:
         episodes = good_episodes(read_trace(folder), self.recipe.trace_least)
@@ -119,6 +122,14 @@ class Imitator:
         if not samples:
             raise DataError(f"{folder}: no episode in it can be learnt from")
         return samples
+
+    def task_of(self, task_id: str, step: int) -> Task:
+        """Nothing is asked here.
+
+        Raises:
+            DataError: Always.
+        """
+        raise DataError(f"an imitation run has no task {task_id!r}: it reads episodes")
 
     @property
     def data_file(self) -> Path:

@@ -207,7 +207,9 @@ def test_a_published_file_cut_at_any_byte_is_noticed(tmp_path_factory, data):
     path = save(folder, 2)
     files = sorted(p for p in path.rglob("*") if p.is_file())
     hit = data.draw(st.sampled_from(files))
-    os.truncate(hit, data.draw(st.integers(0, hit.stat().st_size - 1)))
+    # The last byte of a JSON file is a line's end, which says nothing.
+    whole = hit.stat().st_size - (hit.suffix == ".json")
+    os.truncate(hit, data.draw(st.integers(0, whole - 1)))
     with pytest.warns(UserWarning, match=r"step-000002 is damaged: .*using step-000001 instead"):
         loaded = Checkpoints(folder).load_latest()
     assert step_of(loaded) == 1

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from faults_p import LEAN, call, code_of, picture, tool
+from faults_p import LEAN, code_of, picture, tool
 from hypothesis import given
 from hypothesis import strategies as st
 from vtool.vision_tools.code import clip, python
@@ -272,8 +272,24 @@ def test_what_can_be_no_cell_is_refused_without_a_guest(code):
     assert caught.value.field == "code"
 
 
-def test_a_shown_picture_no_family_could_take_is_refused():
-    assert code_of(call("import numpy; show(numpy.zeros((4, 3000)))")) == "bad_aspect"
+def test_a_shown_picture_no_family_could_take_costs_neither_words_nor_session():
+    async def go():
+        env = environment()
+        await env.reset()
+        (first,) = await turn(
+            env,
+            "import numpy; kept = 7; print('before')\n"
+            "show(numpy.zeros((4, 3000))); show(numpy.zeros((40, 30)))",
+        )
+        (second,) = await turn(env, "kept")
+        await env.close()
+        return first, second
+
+    first, second = asyncio.run(go())
+    assert len(first.outcomes[0].handles) == 1
+    assert first.text.startswith("before")
+    assert "picture 1 is not shown: " in first.text
+    assert second.text == "7"
 
 
 def test_the_toolbox_s_own_deadline_holds_too(kept):

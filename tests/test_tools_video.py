@@ -10,14 +10,14 @@ import video_files as vf
 from vtool.check import check_tool
 from vtool.commands.run_tool import run_by_hand
 from vtool.dialects.hermes import Hermes
-from vtool.errors import ModelFault
 from vtool.geometry import Box, Convention, Region, Span, Units
 from vtool.message import ToolCall
 from vtool.store import Store
 from vtool.tool import tools
-from vtool.toolbox import Toolbox
+from vtool.toolbox import Toolbox, ToolBroken
 from vtool.video.budget import Look, seconds
 from vtool.video.cache import FRAMES
+from vtool.video.errors import ReaderError
 from vtool.video.source import Video
 from vtool.workers.results import value_bytes
 
@@ -204,14 +204,13 @@ def test_subtitles_of_a_stretch(files, tmp_path):
     assert read.set(max_chars=40)(video).text.endswith("(6 more lines: ask for a shorter stretch)")
 
 
-def test_a_broken_file_is_an_observation_and_the_next_call_works(files, tmp_path):
+def test_a_file_that_changes_under_the_episode_is_our_fault(files, tmp_path):
     path = vf.copy(files["plain"], tmp_path / "a.mp4")
     video = Video.open(path)
     path.write_bytes(b"gone")
-    outcome, _, _ = run(video, "resample", span=[0, 1])
-    assert str(outcome.fault.code) == "bad_video"
-    assert str(tmp_path) not in outcome.fault.message
-    with pytest.raises(ModelFault):
+    with pytest.raises(ToolBroken, match=r"a\.mp4 was changed"):
+        run(video, "resample", span=[0, 1])
+    with pytest.raises(ReaderError):
         tools.get("glance")(video)
     assert run(Video.open(files["plain"]), "resample", span=[0, 1])[0].fault is None
 

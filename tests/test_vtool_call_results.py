@@ -1,6 +1,7 @@
 """What becomes of results: shared, bounded, checked, cut; and the breaker."""
 
 import asyncio
+import re
 import time
 from dataclasses import replace
 
@@ -273,3 +274,22 @@ def test_a_tool_that_breaks_all_the_time_ends_the_run():
     assert [isinstance(crash(), ToolDown) for _ in range(20)] == [False] * 19 + [True]
     with pytest.raises(ToolDown, match=r"20 times in a row.*no such device"):
         run(box.only(["broken"]), ("broken", {"text": "good"}))
+
+
+def test_faults_speak_the_names_of_the_view():
+    """A renamed tool that complains under its own names would give the hidden ones away."""
+    view = Toolbox(["zoom", "mask_out", "find_changes"]).view(3)
+    for spec in view.specs:
+        own_names = [
+            p.name for o in Toolbox(["zoom", "mask_out", "find_changes"]).specs for p in o.params
+        ]
+        for param in spec.params:
+            first = {spec.params[0].name: 1}
+            (said,) = run(view, (spec.name, {**first, param.name: {"odd": True}}))
+            fault = said.outcomes[0].fault
+            assert fault is not None
+            assert fault.field is None or fault.field.startswith("arg_"), fault
+            quoted = set(re.findall(r"'(\w+)'", f"{fault.message} {fault.hint}"))
+            assert not quoted & set(own_names), fault
+    (said,) = run(view, (view.specs[1].name, {view.specs[1].params[0].name: 1}))
+    assert said.outcomes[0].fault.field == view.specs[1].params[1].name, "boxes, under its new name"

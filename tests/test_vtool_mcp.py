@@ -24,6 +24,7 @@ from vtool.observation import Finding, Observation
 from vtool.store import Store, Table
 from vtool.tool import tool, tools
 from vtool.toolbox import Toolbox
+from vtool.workspace import Workspace
 
 TOKEN = "a-token-for-tests"
 
@@ -168,6 +169,62 @@ def test_sessions_see_their_own_pictures_and_are_bounded(pictures):
     assert len(desk.resources("a")) == 2
     opened("c")
     assert len(desk.resources("b")) == 0
+
+
+def test_a_session_keeps_what_its_tools_keep_and_ends_it_with_the_session(pictures):
+    ended = []
+
+    class Counter:
+        def __init__(self):
+            self.count = 0
+
+        def close(self):
+            ended.append(self.count)
+
+        def fork(self):
+            raise AssertionError
+
+    @tool(pure=False)
+    def count_up(workspace: Workspace) -> str:
+        """Count the calls."""
+        counter = workspace.belongings.get("counter", Counter)
+        counter.count += 1
+        return f"{counter.count} {workspace.seed}"
+
+    async def go():
+        desk = Desk(Toolbox([count_up]), ServerOptions(max_sessions=2))
+        said = [
+            (await desk.call("count_up", {}, session))["structured"]["text"] for session in "aab"
+        ]
+        await desk.call("count_up", {}, "c")
+        for _ in range(100):
+            if ended:
+                break
+            await asyncio.sleep(0.02)
+        desk.close()
+        return said
+
+    said = asyncio.run(go())
+    assert [s.split()[0] for s in said] == ["1", "2", "1"]
+    assert len({s.split()[1] for s in said[:2]}) == 2, "each call draws anew"
+    assert sorted(ended) == [1, 1, 2]
+
+
+def test_what_a_session_holds_is_bounded_in_bytes_and_pictures(pictures):
+    @tool
+    def several(count: int) -> Observation:
+        """Make pictures."""
+        return Observation(tuple(Image(np.full((32, 32, 3), i, np.uint8)) for i in range(count)))
+
+    def code(got):
+        return got["structured"].get("error", {}).get("code")
+
+    async def go(options, *counts):
+        desk = Desk(Toolbox([several], cache=False), options)
+        return [code(await desk.call("several", {"count": n}, "a")) for n in counts]
+
+    assert asyncio.run(go(ServerOptions(max_images=3), 2, 2, 1)) == [None, "too_many_images", None]
+    assert asyncio.run(go(ServerOptions(max_bytes=5000), 1, 1, 1)) == [None, None, "too_large"]
 
 
 def test_schemas_say_the_convention_and_results_are_written_in_it(pictures):

@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from vtool.dialects.hermes import Hermes
@@ -169,3 +171,34 @@ def test_a_tool_that_the_server_lacks_is_told(fake):
 def test_descriptions_of_others_are_ordinary_text(fake):
     pieces = Hermes().announce([t.spec for t in fake.tools()])
     assert any("<|im_end|>" in p.text for p in pieces if isinstance(p, Text))
+
+
+def test_closing_a_toolbox_ends_the_server_its_thread_and_its_loop():
+    """A run that opens servers again and again must not gather children and threads."""
+
+    def children():
+        found = psutil.Process().children(recursive=True)
+        alive = [p for p in found if p.status() != psutil.STATUS_ZOMBIE]
+        return [p for p in alive if str(FAKE) in p.cmdline()]
+
+    def lines():
+        return {t for t in threading.enumerate() if t.name == "mcp"}
+
+    before, old = len(children()), lines()
+    server = McpServer([sys.executable, str(FAKE)])
+    store = Store()
+
+    async def go():
+        box = Toolbox(server.tools())
+        first = (await run(box, store, "echo", word="a")).text
+        await box.close()
+        between = len(children()), lines()
+        again = (await run(box, store, "echo", word="a")).text
+        await box.close()
+        await box.close()
+        return first, between, again
+
+    first, between, again = asyncio.run(go())
+    assert first == again
+    assert between == (before, old)
+    assert (len(children()), lines()) == (before, old)

@@ -20,7 +20,7 @@ from vtool.store import Store
 from vtool.trace import TraceRecord, read_trace, write_trace
 from vtool.video import index, pool, wire
 from vtool.video.cache import FRAMES, FrameCache
-from vtool.video.errors import VideoError
+from vtool.video.errors import ReaderError, VideoError
 from vtool.video.source import Video
 from vtool.video.subtitles import Cue, cues, read_cues
 
@@ -116,6 +116,45 @@ def test_a_hanging_file_does_not_hold_up_another(made, monkeypatch):
     thread.join()
     assert caught == [FaultCode.TIMEOUT]
     assert not psutil.pid_exists(stopped)
+    own.close()
+
+
+def dying(signal_number):
+    """A pool whose workers end themselves as soon as they are asked."""
+
+    class Dying(pool.Worker):
+        def ask(self, request, seconds):
+            os.kill(self.pid, signal_number)
+            return super().ask(request, seconds)
+
+    return Dying
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [(signal.SIGKILL, ReaderError), (signal.SIGSEGV, VideoError), (signal.SIGABRT, VideoError)],
+)
+def test_a_decoder_that_crashes_is_the_files_fault_one_that_is_killed_ours(
+    made, monkeypatch, number, error
+):
+    own = pool.Pool(most=1)
+    monkeypatch.setattr(pool, "Worker", dying(number))
+    with pytest.raises(error):
+        own.ask({"op": "head", "path": str(made["constant.mp4"][0]), "threads": 1}, 5.0)
+    monkeypatch.undo()
+    assert own.ask({"op": "head", "path": str(made["constant.mp4"][0]), "threads": 1}, 5.0)
+    own.close()
+
+
+def test_having_no_worker_free_is_no_fault_of_the_video(made, monkeypatch):
+    own = pool.Pool(most=1)
+    monkeypatch.setattr("vtool.video.source.shared_pool", lambda: own)
+    video = Video.open(made["constant.mp4"][0], seconds=1.5)
+    busy = own._take("another", 1.0)
+    with pytest.raises(ReaderError, match="busy"):
+        video.table()
+    own._give(busy)
+    assert len(video.table()) > 0
     own.close()
 
 

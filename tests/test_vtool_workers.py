@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from vtool.message import ToolCall
 from vtool.store import Store
 from vtool.tool import tool, tools
 from vtool.toolbox import Toolbox, ToolBroken, ToolUnavailable
+from vtool.workers.frames import Frames, Late
 from vtool.workers.pool import Workers
 from vtool.workers.process import WorkerOptions
 
@@ -288,3 +290,27 @@ def test_a_worker_that_cannot_come_up_says_why(monkeypatch):
     with pytest.raises(ToolBroken, match="no_such_module_here"):
         worker.submit({"act": "a"}, 1).result(60)
     worker.close()
+
+
+def test_bytes_that_trickle_in_do_not_outlive_the_deadline():
+    """Each byte arrives in time; the whole frame never does."""
+    inlet, feed = os.pipe()
+    pipe = Frames(inlet, feed)
+    stop = threading.Event()
+
+    def trickle():
+        while not stop.wait(0.01):
+            os.write(feed, b"V")
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    start = time.monotonic()
+    try:
+        with pytest.raises(Late):
+            pipe._exactly(10_000, start + 0.3, lambda: True)
+        assert time.monotonic() - start < 2
+    finally:
+        stop.set()
+        thread.join()
+        os.close(inlet)
+        os.close(feed)

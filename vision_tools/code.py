@@ -118,7 +118,8 @@ def check_code(code: str) -> None:
 
 def observation(result: Result, characters: int) -> Observation:
     """What a model is told of a cell: what it printed, how it failed, what it showed."""
-    parts = [clip(result.printed.rstrip("\n"), characters), clip(result.error, characters)]
+    said = result.printed.rstrip("\n")
+    parts = [clip(said, characters), clip(result.error, characters), *result.refused]
     text = "\n".join(part for part in parts if part)
     return Observation(result.images, text or ("" if result.images else "(nothing printed)"))
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from vtool.dialects.base import Dialect
 from vtool.errors import FaultCode, GeometryError, ModelFault, StoreError, nearest
-from vtool.geometry import Box, Region, Shape, Size, Span
+from vtool.geometry import Box, Mask, Region, Shape, Size, Span
+from vtool.laying import lay_mask
 from vtool.message import BoundCall, Json, ToolCall
 from vtool.store import Store
 from vtool.tool import Tool
@@ -66,7 +67,22 @@ def bind(
     for param in sorted(tool.spec.params, key=lambda p: p.of is not None):
         if param.name in raw:
             _bind_one(param, raw[param.name], out, store, dialect, shown)
+    _lay_masks(tool, out, store)
     return out
+
+
+def _lay_masks(tool: Tool, out: Binding, store: Store) -> None:
+    """Carry masks to the picture or map of the call, or else to its first mask."""
+    given = [p for p in tool.spec.params if p.name in out.media]
+    below = [p for p in given if p.kind in (Kind.IMAGE, Kind.DEPTH)]
+    masks = [p for p in given if p.kind is Kind.MASK]
+    if not masks:
+        return
+    ground = out.media[(below or masks)[0].name]
+    for param in masks:
+        mask, of = out.values[param.name], out.media[param.name]
+        assert isinstance(mask, Mask)
+        out.values[param.name] = lay_mask(mask, of, ground, store, param.name)
 
 
 def _own_names(call: ToolCall, tool: Tool, names: Mapping[str, str]) -> dict[str, Json]:
@@ -242,10 +258,14 @@ def plain_value(param: Param, raw: Json) -> Json:
     }[param.kind]
     if not fits:
         expected = "a list of finite numbers" if param.kind is Kind.NUMBERS else None
-        raise _mistyped(param, expected or f"a {param.kind.value}", raw)
+        raise _mistyped(param, expected or f"{_article(param.kind.value)} {param.kind.value}", raw)
     if param.choices and raw not in param.choices:
         raise _mistyped(param, f"one of {', '.join(param.choices)}", raw)
     return raw
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
 
 
 def _is_number(raw: object) -> bool:

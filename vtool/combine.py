@@ -17,7 +17,7 @@ from vtool.reward import Combine, Marks, Score, Unscored, combines
 def hierarchy(
     gate: str = "format",
     outcome: str = "answer",
-    process: Mapping[str, float] | None = None,
+    process: Mapping[str, float | Mapping[str, float]] | None = None,
     *,
     gate_value: float = 0.1,
     share: float = 0.5,
@@ -26,12 +26,14 @@ def hierarchy(
     """Gate, then outcome, then process.
 
     ``total = gate_value + floor(outcome / step) * step + share * step * process`` where the gate
-    is passed, else 0; `process` is the weighted mean of the parts that apply, in [0, 1].
+    is passed, else 0; `process` is the weighted mean of the parts that apply, in [0, 1]. A mapping
+    inside it is a half: all halves that apply weigh the same.
 
     Args:
         gate: Part in {0, 1} that must be passed.
         outcome: Part in [0, 1]: is the answer right.
-        process: Parts in [0, 1] and their weights, such as evidence and economy.
+        process: Parts in [0, 1] and their weights; or halves by name, such as evidence and
+            economy, each with its parts and weights.
         gate_value: Credit for passing the gate.
         share: Height of the process level as a share of one outcome step, below 1.
         step: Smallest difference between outcomes that counts; 1 for right or wrong.
@@ -39,7 +41,8 @@ def hierarchy(
     Raises:
         RecipeError: Values that would break the order of the levels.
     """
-    weights = dict(process or {})
+    halves = _halves(process or {})
+    weights = {name: w for half in halves for name, w in half.items()}
     if not (0 <= share < 1 and step > 0 and gate_value >= 0):
         raise RecipeError(
             f"hierarchy needs 0 <= share < 1, step > 0, gate_value >= 0; got share={share}, "
@@ -56,7 +59,9 @@ def hierarchy(
             return Score(parts, 0.0)
         # A sliver is added before flooring: 0.3 / 0.1 is 2.999...
         level = math.floor(number(parts, outcome) / step + 1e-9) * step
-        return Score(parts, gate_value + level + share * step * weighted_mean(parts, weights))
+        told = [m for m in (_mean_of(parts, half) for half in halves) if m is not None]
+        worth = sum(told) / len(told) if told else 0.0
+        return Score(parts, gate_value + level + share * step * worth)
 
     return combine
 
@@ -105,15 +110,32 @@ def number(parts: Mapping[str, Marks], name: str) -> float:
     """
     marks = parts.get(name)
     if not isinstance(marks, int | float):
-        raise RecipeError(f"combine needs a number from part {name!r}, got {marks!r}")
+        came = "which does not apply to this task" if marks is None else f"got {marks!r}"
+        raise RecipeError(f"combine needs a number from part {name!r}, {came}")
     return float(marks)
 
 
-def weighted_mean(parts: Mapping[str, Marks], weights: Mapping[str, float]) -> float:
-    """Mean of the parts that apply, 0 where none does, clipped to [0, 1]."""
+def _halves(
+    process: Mapping[str, float | Mapping[str, float]],
+) -> list[Mapping[str, float]]:
+    """The process as halves; parts beside one another are one half.
+
+    Raises:
+        RecipeError: Some stand alone and some in halves, so that no weight could be compared.
+    """
+    inner = [v for v in process.values() if isinstance(v, Mapping)]
+    if not inner:
+        return [{n: float(w) for n, w in process.items() if not isinstance(w, Mapping)}]
+    if len(inner) < len(process):
+        raise RecipeError(f"process holds parts or halves, not both: {dict(process)}")
+    return inner
+
+
+def _mean_of(parts: Mapping[str, Marks], weights: Mapping[str, float]) -> float | None:
+    """Mean of the parts that apply, None where none does, clipped to [0, 1]."""
     pairs = [(w, number(parts, n)) for n, w in weights.items() if known(parts, n) is not None]
     if not pairs:
-        return 0.0
+        return None
     mean = sum(w * v for w, v in pairs) / sum(w for w, _ in pairs)
     return min(1.0, max(0.0, mean))
 

@@ -12,10 +12,22 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
+from vtool.dialects.answer import read_answer
 from vtool.dialects.base import Dialect
 from vtool.errors import DataError, FaultCode, ForkRefused, ModelFault, VToolError
 from vtool.media import Image
-from vtool.message import Action, Author, Json, Message, Part, Role, Show, Text, ToolCall
+from vtool.message import (
+    Action,
+    Author,
+    Json,
+    Message,
+    Part,
+    Reading,
+    Role,
+    Show,
+    Text,
+    ToolCall,
+)
 from vtool.record import Context, StopReason
 from vtool.store import Store
 from vtool.task import Task, TaskPart
@@ -46,6 +58,8 @@ class Reply:
     messages: tuple[Message, ...] = ()
     stop: StopReason | None = None
     verdicts: Mapping[str, Json] = field(default_factory=dict)
+    reading: Reading | None = None
+    """Of the answer that ended the episode."""
 
 
 class ForkMode(StrEnum):
@@ -59,8 +73,12 @@ class Environment(Protocol):
     """One attempt's world."""
 
     task: Task
-    store: Store
     limits: Limits
+
+    @property
+    def store(self) -> Store:
+        """What there is to see on this path."""
+        ...
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -171,7 +189,8 @@ class ToolEnvironment:
             raise VToolError("reply() needs an episode that has begun and is not over")
         self._turns += 1
         if action.answer is not None and not action.calls and not action.faults:
-            return self._end(StopReason.ANSWERED)
+            reading = read_answer(action, self.task, self.store, dialect, context.shown)
+            return self._end(StopReason.ANSWERED, reading=reading)
         messages = [refusal(_as_fault(f)) for f in action.faults]
         if action.calls:
             messages += await self._run(action, context, dialect, answered or {})
@@ -233,9 +252,14 @@ class ToolEnvironment:
             room=room,
         )
 
-    def _end(self, stop: StopReason, messages: tuple[Message, ...] = ()) -> Reply:
+    def _end(
+        self,
+        stop: StopReason,
+        messages: tuple[Message, ...] = (),
+        reading: Reading | None = None,
+    ) -> Reply:
         self._over = True
-        return Reply(messages, stop)
+        return Reply(messages, stop, reading=reading)
 
 
 def check_pictures(task: Task, limits: Limits) -> None:

@@ -143,6 +143,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 _INSTALL = {
     "train": "pip install -c constraints/cpu.txt 'vtool-agent[train]'",
+    "lora": "pip install 'vtool-agent[lora]'",
     "photos": "pip install 'vtool-agent[photos]'",
     "video": "pip install 'vtool-agent[video]'",
     "vision": "pip install 'vtool-agent[vision]'",

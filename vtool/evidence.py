@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vtool.geometry import Box, Region
+from vtool.geometry import Box, Mask, Region
 from vtool.record import Episode
 from vtool.store import Store
 from vtool.task import Task
@@ -40,10 +40,12 @@ def look_and_target(episode: Episode, task: Task) -> tuple[Box | None, Box | Non
     """The deciding look and the target as boxes on the same picture of the prompt.
 
     Returns:
-        (look, target); the target is None where the task has none or it is no box, the look is
+        (look, target); the target is None where the task has none or it has no extent, the look is
         None where there was none or it was on another picture.
     """
     wanted = target(task, episode.final.store)
+    if wanted is not None and isinstance(wanted.shape, Mask) and wanted.shape.cells.any():
+        wanted = Region(wanted.media, wanted.shape.box())
     if wanted is None or not isinstance(wanted.shape, Box):
         return None, None
     seen = deciding_look(episode)

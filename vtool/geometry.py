@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,6 +178,16 @@ class Mask:
 
     def __hash__(self) -> int:
         return hash((self.cells.shape, self.cells.tobytes()))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> Any:
+        """Plain values of a mask are COCO's run lengths, as in result files."""
+        from pydantic_core import core_schema
+
+        from vtool.rle import encode_mask
+
+        written = core_schema.plain_serializer_function_ser_schema(encode_mask)
+        return core_schema.is_instance_schema(cls, serialization=written)
 
     @property
     def area(self) -> float:

@@ -77,12 +77,14 @@ def find_checkpoint(name: str | Path) -> Path:
     """The folder of a checkpoint.
 
     Raises:
+        UnknownName: Nearly the name of a shipped policy.
         CheckpointError: No folder, no shipped policy and no hub checkpoint has that name.
     """
     path = Path(name)
     if path.is_dir():
         return path
-    if str(name) in shipped_checkpoints():
+    owners = {known.split("/")[0] for known in shipped_checkpoints()}
+    if str(name).split("/")[0] in owners:  # a slip in our own names is no matter for a hub
         return shipped(str(name))
     if str(name).count("/") == 1 and not path.is_absolute() and not str(name).startswith("."):
         return _from_hub(str(name))

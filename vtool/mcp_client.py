@@ -26,6 +26,7 @@ from typing import Any
 
 from vtool.dialects.jsontext import read_json
 from vtool.errors import FaultCode, MediaError, ModelFault, VToolError, require
+from vtool.mcp_line import Line, cut, first_cause, over_http
 from vtool.media import Image
 from vtool.message import Json
 from vtool.observation import Observation
@@ -33,7 +34,6 @@ from vtool.tool import Tool
 from vtool.toolspec import Kind, Param, ToolSpec
 from vtool.workers.breaker import ToolBroken
 
-MAX_TOOLS = 256
 MAX_DESCRIPTION = 1000
 MAX_IMAGES = 16
 MAX_RESULT_BYTES = 64 * 2**20
@@ -74,7 +74,11 @@ def mcp_tools(
         MissingExtra: The extra `mcp` is not installed.
     """
     server = McpServer(command, url=url, token=token, env=env, pin=pin)
-    return server.tools(only=only, prefix=prefix, seconds=seconds)
+    try:
+        return server.tools(only=only, prefix=prefix, seconds=seconds)
+    except BaseException:
+        server.close()
+        raise
 
 
 class McpServer:
@@ -104,9 +108,9 @@ class McpServer:
         self._env = dict(env or {})
         self._pin = pin
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._line: asyncio.Task[_Line] | None = None
+        self._line: asyncio.Task[Line] | None = None
+        self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        atexit.register(self.close)
 
     @property
     def digest(self) -> str:
@@ -134,14 +138,20 @@ class McpServer:
         return await asyncio.wrap_future(self._submit(self._call(name, dict(arguments))))
 
     def close(self) -> None:
-        """End the connection and, if it was started here, the server."""
+        """End the connection and, if it was started here, the server.
+
+        A later call would connect again. More than once is allowed.
+        """
         with self._lock:
             loop, self._loop = self._loop, None
-        if loop is None:
+            thread, self._thread = self._thread, None
+        atexit.unregister(self.close)
+        if loop is None or thread is None:
             return
         with contextlib.suppress(Exception):
             asyncio.run_coroutine_threadsafe(self._hang_up(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
 
     def _listed(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._submit(self._list()).result(START_S + 5)
@@ -153,24 +163,26 @@ class McpServer:
     def _submit(self, going: Any) -> Future[Any]:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(
+                self._loop, self._line = asyncio.new_event_loop(), None
+                self._thread = threading.Thread(
                     target=_run_forever, args=(self._loop,), daemon=True, name="mcp"
-                ).start()
+                )
+                self._thread.start()
+                atexit.register(self.close)
             return asyncio.run_coroutine_threadsafe(going, self._loop)
 
-    async def _connected(self) -> _Line:
+    async def _connected(self) -> Line:
         if self._line is None or (self._line.done() and not _usable(self._line)):
             self._line = asyncio.ensure_future(self._connect())
         return await asyncio.shield(self._line)
 
-    async def _connect(self) -> _Line:
-        line = _Line(self._client)
+    async def _connect(self) -> Line:
+        line = Line(self._client)
         try:
             await asyncio.wait_for(line.open(), START_S)
         except Exception as err:
             await line.close()
-            raise VToolError(f"the MCP server cannot be reached: {_first(err)}") from err
+            raise VToolError(f"the MCP server cannot be reached: {first_cause(err)}") from err
         seen = _digest(line.listed)
         if self._pin is not None and seen != self._pin:
             await line.close()
@@ -187,7 +199,7 @@ class McpServer:
         if self._command is not None:
             head, *rest = self._command
             return Client(StdioServerParameters(command=head, args=rest, env=self._env))
-        return _over_http(str(self._url), self._token)
+        return over_http(str(self._url), self._token)
 
     async def _hang_up(self) -> None:
         if self._line is not None and _usable(self._line):
@@ -211,67 +223,7 @@ class McpServer:
         version = _digest([dict(row)])[:16]
         # What a server does is its own affair: never taken from the cache.
         spec = ToolSpec(prefix + name, description, params, version, seconds, 0, False)
-        return Tool(spec, call)
-
-
-class _Line:
-    """One life of a connection: opened, used and closed inside one task."""
-
-    def __init__(self, client: Callable[[], contextlib.AbstractAsyncContextManager[Any]]) -> None:
-        self._make = client
-        self._client: Any = None
-        self._task: asyncio.Task[None] | None = None
-        self._end = asyncio.Event()
-        self.listed: list[dict[str, Any]] = []
-        self.broken = False
-
-    async def open(self) -> None:
-        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.ensure_future(self._live(opened))
-        await opened
-
-    async def _live(self, opened: asyncio.Future[None]) -> None:
-        try:
-            async with self._make() as client:
-                self.listed = await _all_tools(client)
-                self._client = client
-                if not opened.done():
-                    opened.set_result(None)
-                await self._end.wait()
-        except BaseException as err:
-            if not opened.done():
-                opened.set_exception(VToolError(_first(err)))
-            if not isinstance(err, Exception):
-                raise
-        finally:
-            self.broken = True
-
-    async def call(self, name: str, arguments: dict[str, Json]) -> Any:
-        from mcp import MCPError
-
-        try:
-            return await self._client.call_tool(name, arguments)
-        except MCPError as err:
-            if err.code == _closed():
-                raise await self._crashed(name) from err
-            raise ModelFault(FaultCode.TOOL_ERROR, f"{name}: {_cut(str(err))}") from err
-        except (OSError, EOFError) as err:
-            raise await self._crashed(name) from err
-        except Exception as err:
-            if type(err).__module__.split(".")[0] in ("anyio", "httpx", "httpx2", "httpcore2"):
-                raise await self._crashed(name) from err
-            raise
-
-    async def _crashed(self, name: str) -> ModelFault:
-        await self.close()
-        return ModelFault(FaultCode.TOOL_CRASHED, f"the server of {name} went away on this call")
-
-    async def close(self) -> None:
-        self.broken = True
-        self._end.set()
-        if self._task is not None:
-            await asyncio.wait({self._task}, timeout=8)
-            self._task.cancel()
+        return Tool(spec, call, holds=self)
 
 
 def params_of(
@@ -347,7 +299,7 @@ def observation(got: Any, name: str) -> Observation:
     check_size(got, name)
     words = [p.text for p in got.content if p.type == "text"]
     if got.is_error:
-        raise ModelFault(FaultCode.TOOL_ERROR, f"{name}: {_cut(' '.join(words))}")
+        raise ModelFault(FaultCode.TOOL_ERROR, f"{name}: {cut(' '.join(words))}")
     pictures = tuple(_decode(p.data, name) for p in got.content if p.type == "image")
     if not words and got.structured_content is not None:
         words = [json.dumps(got.structured_content, ensure_ascii=False)]
@@ -381,36 +333,7 @@ def _decode(data: str, name: str) -> Image:
         ) from err
 
 
-async def _all_tools(client: Any) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    cursor = None
-    while len(rows) <= MAX_TOOLS:
-        page = await client.list_tools(cursor=cursor)
-        rows += [
-            {"name": t.name, "description": t.description, "input_schema": t.input_schema}
-            for t in page.tools
-        ]
-        cursor = page.next_cursor
-        if cursor is None:
-            return rows
-    raise VToolError(f"the server lists more than {MAX_TOOLS} tools")
-
-
-@contextlib.asynccontextmanager
-async def _over_http(url: str, token: str | None) -> Any:
-    from mcp import Client
-    from mcp.client.streamable_http import streamable_http_client
-    from mcp.shared._httpx_utils import create_mcp_http_client
-
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with (
-        create_mcp_http_client(headers=headers) as http,
-        Client(streamable_http_client(url, http_client=http)) as client,
-    ):
-        yield client
-
-
-def _usable(task: asyncio.Task[_Line]) -> bool:
+def _usable(task: asyncio.Task[Line]) -> bool:
     return (
         task.done()
         and not task.cancelled()
@@ -421,27 +344,12 @@ def _usable(task: asyncio.Task[_Line]) -> bool:
 
 def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
-    loop.run_forever()
-
-
-def _closed() -> int:
-    from mcp import types
-
-    return int(types.CONNECTION_CLOSED)
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 def _digest(rows: Sequence[Mapping[str, Any]]) -> str:
     body = json.dumps(sorted(rows, key=lambda r: str(r["name"])), sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()
-
-
-def _cut(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 500 else text[:497] + "..."
-
-
-def _first(err: BaseException) -> str:
-    """The first cause in a group of errors, in words."""
-    while isinstance(err, BaseExceptionGroup):
-        err = err.exceptions[0]
-    return _cut(f"{type(err).__name__}: {err}")

@@ -11,9 +11,10 @@ import asyncio
 import base64
 import json
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from vtool.message import Json, Message, Outcome, ToolCall
 from vtool.store import Entry, Store, Table
 from vtool.toolbox import Toolbox
 from vtool.toolspec import MEDIA_KINDS, Kind, ToolSpec
+from vtool.workers.results import value_bytes
+from vtool.workspace import Belongings
 
 OPEN = "open_image"
 SCHEME = "vtool://"
@@ -58,14 +61,27 @@ class ServerOptions:
         units: How coordinates are written.
         max_pixels: Pictures in results are made smaller than this; their resources are not.
         max_images: Pictures of a session.
+        max_bytes: Of all that a session holds: pictures, masks, maps, clouds.
         max_sessions: Sessions kept; the least recently used are forgotten first.
+        seed: For tools that draw; with the number of the call.
     """
 
     roots: tuple[Path, ...] = ()
     units: Units = Units.ORIGINAL
     max_pixels: int = 2_000_000
     max_images: int = 256
+    max_bytes: int = 1 << 30
     max_sessions: int = 64
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class _Session:
+    """What is kept between the calls of one client."""
+
+    store: Store = field(default_factory=Store)
+    belongings: Belongings = field(default_factory=Belongings)
+    calls: int = 0
 
 
 class Desk:
@@ -79,16 +95,25 @@ class Desk:
     def __init__(self, toolbox: Toolbox, options: ServerOptions) -> None:
         self.toolbox, self.options = toolbox, options
         self.dialect = ByHandle(coordinates=Convention(options.units), max_parallel=1)
-        self._stores: OrderedDict[str, Store] = OrderedDict()
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
 
     def store(self, session: str) -> Store:
         """The pictures of a session."""
-        if session not in self._stores:
-            self._stores[session] = Store()
-            while len(self._stores) > self.options.max_sessions:
-                self._stores.popitem(last=False)
-        self._stores.move_to_end(session)
-        return self._stores[session]
+        return self._session(session).store
+
+    def close(self) -> None:
+        """End what the sessions' tools keep; their pictures are forgotten."""
+        while self._sessions:
+            self._sessions.popitem()[1].belongings.close()
+
+    def _session(self, name: str) -> _Session:
+        found = self._sessions.setdefault(name, _Session())
+        self._sessions.move_to_end(name)
+        while len(self._sessions) > self.options.max_sessions:
+            gone = self._sessions.popitem(last=False)[1]
+            # Ending a guest takes a moment, which the others need not wait for.
+            threading.Thread(target=gone.belongings.close, daemon=True).start()
+        return found
 
     def schemas(self) -> list[dict[str, Any]]:
         """Name, description and input schema of each tool."""
@@ -101,15 +126,26 @@ class Desk:
         Returns:
             `content` (texts, and `Image`s to be encoded), `structured`, `is_error`.
         """
-        store = self.store(session)
+        kept, options = self._session(session), self.options
+        store = kept.store
         try:
-            check_room(store, self.options.max_images)
-            if name == OPEN and self.options.roots:
-                return self._told(open_image(arguments, self.options.roots, store), store)
+            check_room(store, options)
+            if name == OPEN and options.roots:
+                image = await asyncio.to_thread(open_image, arguments, options.roots)
+                return self._told(Outcome(handles=(store.add(image).handle,)), store)
         except ModelFault as fault:
             return _refused(fault)
-        calls = [ToolCall(name, arguments)]
-        message = (await self.toolbox.run(calls, store, self.dialect, store.size))[0]
+        kept.calls += 1
+        said = await self.toolbox.run(
+            [ToolCall(name, arguments)],
+            store,
+            self.dialect,
+            store.size,
+            seed=options.seed * 1_000_003 + kept.calls,
+            belongings=kept.belongings,
+            room=options.max_images - len(store.images()),
+        )
+        message = said[0]
         outcome = message.outcomes[0]
         if outcome.fault is not None:
             f = outcome.fault
@@ -185,18 +221,26 @@ class Desk:
         return place(region, self.dialect, store, store.size)
 
 
-def check_room(store: Store, most: int) -> None:
+def check_room(store: Store, options: ServerOptions) -> None:
     """Refuse to fill memory without end.
 
     Raises:
-        ModelFault: `too_many_images`.
+        ModelFault: `too_many_images` or `too_large`.
     """
-    if len(store.images()) >= most:
-        raise ModelFault(FaultCode.TOO_MANY_IMAGES, f"a session holds at most {most} pictures")
+    if len(store.images()) >= options.max_images:
+        raise ModelFault(
+            FaultCode.TOO_MANY_IMAGES, f"a session holds at most {options.max_images} pictures"
+        )
+    if sum(value_bytes(e.value) for e in store) >= options.max_bytes:
+        raise ModelFault(
+            FaultCode.TOO_LARGE,
+            f"a session holds at most {options.max_bytes >> 20} MB of results",
+            hint="begin another session",
+        )
 
 
-def open_image(arguments: dict[str, Any], roots: Sequence[Path], store: Store) -> Outcome:
-    """Put a picture file below one of the roots into the store.
+def open_image(arguments: dict[str, Any], roots: Sequence[Path]) -> Image:
+    """Read a picture file below one of the roots.
 
     Raises:
         ModelFault: `bad_args`, or `bad_image` whatever the reason: what lies outside the roots
@@ -211,10 +255,9 @@ def open_image(arguments: dict[str, Any], roots: Sequence[Path], store: Store) -
             FaultCode.BAD_IMAGE, "there is no such picture below the folders of this server"
         )
     try:
-        entry = store.add(Image.open(real))
+        return Image.open(real)
     except MediaError as err:
         raise ModelFault(FaultCode.BAD_IMAGE, "this file is no picture that can be read") from err
-    return Outcome(handles=(entry.handle,))
 
 
 def below(path: str, roots: Sequence[Path]) -> Path | None:

@@ -76,6 +76,23 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a final answer says beyond its words, as its dialect reads it.
+
+    Read where the answer is given, since only there it is known how the model writes coordinates
+    and at which size it saw a picture. Rewards and metrics read this, never the text.
+    """
+
+    regions: tuple[Region, ...] = ()
+    """Places it names, in unit coordinates of the pictures it means."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    confidence: float | None = None
+    """What the policy gives for being right, in [0, 1], where it says so."""
+    fault: Fault | None = None
+    """Why it does not say what was asked for; the rest is then empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class Action:
     """What one assistant turn asks for. Malformed turns are actions with faults."""
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vtool.errors import RecordError
 from vtool.geometry import Size
-from vtool.message import Action, Author, Json, Message, Outcome, Role
+from vtool.message import Action, Author, Json, Message, Outcome, Reading, Role
 from vtool.store import Store
 
 Ids: TypeAlias = NDArray[np.int32]
@@ -218,6 +218,7 @@ class Context:
         self.stop: StopReason | None = None
         """Why the path that ends here ended; None while it goes on or goes on elsewhere."""
         self.answer: str | None = None
+        self.reading: Reading | None = None
         self._prefix = tuple(prefix)
         self._own: list[Segment] = []
 
@@ -318,6 +319,8 @@ class Episode:
     contexts: list[Context] = field(default_factory=list)
     stop: StopReason = StopReason.SUSPENDED
     answer: str | None = None
+    reading: Reading | None = None
+    """What the answer says beyond its words (places, attributes, confidence), where asked."""
     verdicts: dict[str, Json] = field(default_factory=dict)
     """What the environment found, such as success of an executed program."""
     error: str | None = None
@@ -373,7 +376,14 @@ class Episode:
         """One view a finished path: a tree's attempts, to be scored each on its own."""
         ends = [c for c in self.contexts if c.stop is not None and not isinstance(c.edge, Spawn)]
         return [
-            replace(self, leaf=c.number, stop=c.stop or self.stop, answer=c.answer) for c in ends
+            replace(
+                self,
+                leaf=c.number,
+                stop=c.stop or self.stop,
+                answer=c.answer,
+                reading=c.reading,
+            )
+            for c in ends
         ]
 
     def actions(self) -> list[Action]:

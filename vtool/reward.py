@@ -6,11 +6,14 @@ A part has a site (what it judges) and a scope (what it must see to judge). It m
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeAlias
 
+from vtool.errors import RecipeError, nearest
 from vtool.record import Episode
 from vtool.registry import Registry
 from vtool.task import Task
@@ -59,6 +62,29 @@ class RewardPart:
     scope: Scope
     fn: Callable[..., Any]
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What may be set: the keyword-only arguments, `step` aside."""
+        return tuple(n for n in _keywords(self.fn) if n != STEP)
+
+    def set(self, **options: Any) -> RewardPart:
+        """The same part with other settings.
+
+        Raises:
+            RecipeError: It has no such setting; the nearest is named.
+        """
+        for name in options:
+            if name not in self.options:
+                raise RecipeError(
+                    f"reward part {self.name!r} has no option {name!r}"
+                    f"{nearest(name, self.options)}; it has {', '.join(self.options) or 'none'}"
+                )
+        return replace(self, fn=partial(self.fn, **options)) if options else self
+
+    def at(self, step: int) -> Callable[..., Any]:
+        """The function to call at a step of training: a part with the keyword `step` is told."""
+        return partial(self.fn, step=step) if STEP in _keywords(self.fn) else self.fn
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -73,8 +99,17 @@ class Score:
 Combine: TypeAlias = Callable[[Mapping[str, Marks]], Score]
 """A pure function of an episode's parts."""
 
+STEP = "step"
+"""Keyword by which a part asks for the step of training."""
+
 parts: Registry[RewardPart] = Registry("reward part", "vtool.rewards")
-combines: Registry[Callable[..., Combine]] = Registry("combine")
+
+
+def _ours() -> None:
+    from vtool import combine, combine_published  # noqa: F401
+
+
+combines: Registry[Callable[..., Combine]] = Registry("combine", "vtool.combines", _ours)
 
 
 def reward(
@@ -92,3 +127,23 @@ def reward(
 def is_scored(episode: Episode, task: Task) -> bool:
     """Whether an episode may be scored at all: it belongs to the task and did not fail by us."""
     return episode.task_id == task.id and not episode.stop.ours
+
+
+def choose(named: str | Mapping[str, Mapping[str, Any]]) -> RewardPart:
+    """A part as a recipe names it: `answer`, or `{box_iou: {low: 0.2}}` with settings.
+
+    Raises:
+        UnknownName: No such part.
+        RecipeError: More than one name, or settings that it does not have.
+    """
+    if isinstance(named, str):
+        return parts.get(named)
+    if len(named) != 1:
+        raise RecipeError(f"a reward part is a name or one name with its options, got {named}")
+    ((name, options),) = named.items()
+    return parts.get(name).set(**options)
+
+
+def _keywords(fn: Callable[..., Any]) -> list[str]:
+    kinds = inspect.signature(fn).parameters.values()
+    return [p.name for p in kinds if p.kind is p.KEYWORD_ONLY]

@@ -14,7 +14,12 @@ FAILED = "the episode failed through no fault of the policy"
 
 
 def score_group(
-    episodes: Sequence[Episode], task: Task, judges: Sequence[RewardPart], combine: Combine
+    episodes: Sequence[Episode],
+    task: Task,
+    judges: Sequence[RewardPart],
+    combine: Combine,
+    *,
+    step: int = 0,
 ) -> list[Score]:
     """Score attempts at one task.
 
@@ -26,6 +31,7 @@ def score_group(
         task: What was attempted.
         judges: Attempt and group parts.
         combine: Turns an episode's parts into its score.
+        step: Of training, for parts that follow a schedule.
 
     Raises:
         VToolError: An episode of another task, or a part that gives marks of the wrong count.
@@ -34,7 +40,7 @@ def score_group(
         if episode.task_id != task.id:
             raise VToolError(f"an episode of task {episode.task_id!r} scored against {task.id!r}")
     alive = [e for e in episodes if not e.stop.ours]
-    rows = iter(_marks(alive, task, judges))
+    rows = iter(_marks(alive, task, judges, step))
     scores = []
     for episode in episodes:
         if episode.stop.ours:
@@ -45,20 +51,21 @@ def score_group(
 
 
 def _marks(
-    alive: Sequence[Episode], task: Task, judges: Sequence[RewardPart]
+    alive: Sequence[Episode], task: Task, judges: Sequence[RewardPart], step: int
 ) -> list[dict[str, Marks]]:
     rows: list[dict[str, Marks]] = [{} for _ in alive]
     for part in judges:
         if part.scope is Scope.BATCH:
             raise VToolError(f"part {part.name!r} judges batches; score_group sees one group")
+        judge = part.at(step)
         if part.scope is Scope.GROUP:
-            column = list(part.fn(alive, task)) if alive else []
+            column = list(judge(alive, task)) if alive else []
             if len(column) != len(alive):
                 raise VToolError(
                     f"part {part.name!r} gave {len(column)} marks for {len(alive)} episodes"
                 )
         else:
-            column = [part.fn(e, task) for e in alive]
+            column = [judge(e, task) for e in alive]
         for row, episode, marks in zip(rows, alive, column, strict=True):
             row[part.name] = checked(part, episode, marks)
     return rows

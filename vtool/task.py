@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from vtool.geometry import Box, Point, Shape, Span
+from vtool.errors import DataError
+from vtool.geometry import Box, Mask, Point, Shape, Span
 from vtool.media import Clip, Image
-from vtool.message import Json
+from vtool.message import Json, ToolCall
 from vtool.video.source import Video
 
 TaskPart: TypeAlias = str | Image | Clip | Video
@@ -45,7 +46,42 @@ class Spans:
     clip: int = 0
 
 
-Reference: TypeAlias = Answer | Boxes | Points | Spans
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Parts to be outlined in one picture of the prompt (0-based)."""
+
+    masks: tuple[Mask, ...]
+    image: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Multiple choice: what is offered as A, B, C and so on, and which one is right (0-based)."""
+
+    options: tuple[str, ...]
+    correct: int
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.options) <= 26 or not 0 <= self.correct < len(self.options):
+            raise DataError(
+                f"expected 2 to 26 options and one of them as correct, got {len(self.options)} "
+                f"and {self.correct}"
+            )
+
+    @property
+    def letter(self) -> str:
+        """The right letter."""
+        return chr(ord("A") + self.correct)
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """Several things asked at once: each name with its accepted answers."""
+
+    values: Mapping[str, tuple[str, ...]]
+
+
+Reference: TypeAlias = Answer | Boxes | Points | Spans | Masks | Choice | Attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +107,9 @@ class Task:
     tools: tuple[str, ...] | None = None
     """Tools this task may use; None means all that the run offers."""
     system: str | None = None
+    calls: tuple[ToolCall, ...] = ()
+    """Calls that a good attempt makes, where they are known: tools and arguments under their own
+    names, pictures by handle, places in unit coordinates."""
     tags: Mapping[str, Json] = field(default_factory=dict)
 
     @property

@@ -15,7 +15,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any, Literal, Protocol, overload
 
 from vtool.config import build
 from vtool.errors import ModelFault, RecipeError, VToolError
@@ -43,6 +43,14 @@ __all__ = [
 ]
 
 
+class Closing(Protocol):
+    """Something that is given back when it is no longer needed."""
+
+    def close(self) -> None:
+        """Give it back; more than once is allowed, and it may be needed again afterwards."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tool:
     """A function with its spec."""
@@ -60,6 +68,8 @@ class Tool:
     """Answers several calls at once, in order; set by `batch`."""
     warmed: Callable[..., object] | None = None
     """Loads what the first call would load; set by `warm`."""
+    holds: Closing | None = None
+    """What stands behind it, such as a connection; `Toolbox.close` closes it."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the plain function, under the tool's settings unless others are given."""

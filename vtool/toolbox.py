@@ -7,8 +7,10 @@ stopped. How one call is carried out is the matter of `vtool.workers`.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,14 +22,14 @@ from vtool.binding import Binding, Shown, bind
 from vtool.commit import Done, commit, no_room, pictures, refusal
 from vtool.dialects.base import Dialect
 from vtool.errors import FaultCode, ModelFault, UnknownName, VToolError, nearest
-from vtool.geometry import Box, Point, Region, Span
+from vtool.geometry import Box, Mask, Point, Region, Span
 from vtool.message import (
     Json,
     Message,
     ToolCall,
 )
 from vtool.observation import Call, Observation
-from vtool.store import Store
+from vtool.store import Store, value_digest
 from vtool.tool import Tool, choose
 from vtool.toolspec import ToolSpec
 from vtool.workers.breaker import ToolBroken, ToolDown
@@ -124,8 +126,13 @@ class Toolbox:
         return THREADS.hung
 
     async def close(self) -> None:
-        """End the worker processes; views share them. A later call would start them again."""
+        """End worker processes and connections; views share them.
+
+        A later call would start them again.
+        """
         await self._runner.close()
+        for held in {id(h): h for h in (o.tool.holds for o in self._offers.values()) if h}.values():
+            await asyncio.to_thread(held.close)
 
     @property
     def runtime(self) -> dict[str, Json]:
@@ -231,6 +238,7 @@ class Toolbox:
     async def _one(self, call: ToolCall, index: int, turn: _Turn) -> Done:
         start = time.monotonic()
         binding: Binding | None = None
+        offer: _Offer | None = None
         try:
             check_parallel(index, turn.dialect.max_parallel)
             offer = self._offer(call)
@@ -241,7 +249,8 @@ class Toolbox:
             seconds = time.monotonic() - start
             return Done(call, binding, offer.tool, observation, None, seconds, cached)
         except ModelFault as fault:
-            return Done(call, binding, None, None, fault, time.monotonic() - start)
+            told = fault if offer is None else _as_shown(fault, offer)
+            return Done(call, binding, None, None, told, time.monotonic() - start)
 
     def _offer(self, call: ToolCall) -> _Offer:
         if call.name not in self._offers:
@@ -276,6 +285,25 @@ class Toolbox:
         other = Toolbox((), max_text_bytes=self._max_text_bytes)
         other._offers, other._cache, other._runner = offers, self._cache, self._runner
         return other
+
+
+def _as_shown(fault: ModelFault, offer: _Offer) -> ModelFault:
+    """A fault in the names that the model knows: a view hides the tool's own."""
+    shown = {own: name for name, own in offer.names.items()}
+    shown[offer.tool.spec.name] = offer.spec.name
+    if all(own == name for own, name in shown.items()):
+        return fault
+
+    def told(text: str | None) -> str | None:
+        # Only what is quoted is a name: "box" is a word of the language too.
+        return text and re.sub(
+            r"(['\"`])(\w+)(?=[\[.\w\]]*\1)",
+            lambda m: m[1] + shown.get(m[2], m[2]),
+            text,
+        )
+
+    field = fault.field and re.sub(r"^\w+", lambda m: shown.get(m[0], m[0]), fault.field)
+    return ModelFault(fault.code, told(fault.message) or "", hint=told(fault.hint), field=field)
 
 
 def _tools(what: Tool | str | Mapping[str, Any]) -> list[Tool]:
@@ -320,6 +348,8 @@ def check_parallel(index: int, most: int) -> None:
 def _cache_key(tool: Tool, binding: Binding, store: Store, seed: int) -> str:
     places = {name: [_plain_shape(r) for r in regions] for name, regions in binding.regions.items()}
     media = {name: store[handle].digest for name, handle in binding.media.items()}
+    # A mask may have been carried from another picture: what the tool gets counts.
+    media |= {n: value_digest(v) for n, v in binding.values.items() if isinstance(v, Mask)}
     settings = None if tool.settings is None else asdict(cast(Any, tool.settings))
     # A tool that is told the seed may give another result under another one.
     drawn = seed if tool.call_arg else None

@@ -23,6 +23,7 @@ from vtool.message import (
     Message,
     Outcome,
     Part,
+    Reading,
     Role,
     Show,
     Text,
@@ -141,6 +142,7 @@ def decode_episode(raw: Mapping[str, Any], entries: list[Entry]) -> Episode:
         stop=StopReason(raw["stop"]),
         leaf=raw["leaf"],
         answer=raw["answer"],
+        reading=_read_reading(raw["reading"]),
         verdicts=raw["verdicts"],
         error=raw["error"],
         seconds=raw["seconds"],
@@ -154,6 +156,7 @@ def decode_episode(raw: Mapping[str, Any], entries: list[Entry]) -> Episode:
             context.append(_read_segment(s))
         context.stop = None if c["stop"] is None else StopReason(c["stop"])
         context.answer = c["answer"]
+        context.reading = _read_reading(c["reading"])
     return ep
 
 
@@ -211,6 +214,17 @@ def _read_action(a: Mapping[str, Any]) -> Action:
         a["answer"],
         tuple(_read_fault(f) for f in a["faults"]),
         a["ignored"],
+    )
+
+
+def _read_reading(r: Mapping[str, Any] | None) -> Reading | None:
+    if r is None:
+        return None
+    return Reading(
+        tuple(_read_region(x) for x in r["regions"]),
+        r["attributes"],
+        r["confidence"],
+        None if r["fault"] is None else _read_fault(r["fault"]),
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vtool.geometry import Box, Mask, Point, Region, Shape, Span
 from vtool.media import Clip, Image
-from vtool.message import Action, BoundCall, Fault, Json, Message, Outcome, Text, ToolCall
+from vtool.message import Action, BoundCall, Fault, Json, Message, Outcome, Reading, Text, ToolCall
 from vtool.record import Context, Edge, Episode, Fold, Fork, Placement, Segment
 from vtool.reward import Score, Unscored
 from vtool.store import Cloud, DepthMap, Entry, Tile, Value
@@ -43,6 +43,7 @@ def encode_episode(ep: Episode, order: Mapping[int, int]) -> Json:
         "stop": str(ep.stop),
         "leaf": ep.leaf,
         "answer": ep.answer,
+        "reading": None if ep.reading is None else _reading(ep.reading),
         "verdicts": ep.verdicts,
         "error": ep.error,
         "seconds": ep.seconds,
@@ -60,6 +61,7 @@ def _context(c: Context, order: Mapping[int, int]) -> Json:
         "store": [order[id(e)] for e in c.store],
         "stop": None if c.stop is None else str(c.stop),
         "answer": c.answer,
+        "reading": None if c.reading is None else _reading(c.reading),
         "segments": [_segment(s) for s in own],
     }
 
@@ -124,6 +126,15 @@ def _action(a: Action) -> Json:
         "answer": a.answer,
         "faults": [_fault(f) for f in a.faults],
         "ignored": a.ignored,
+    }
+
+
+def _reading(r: Reading) -> Json:
+    return {
+        "regions": [_region(x) for x in r.regions],
+        "attributes": dict(r.attributes),
+        "confidence": r.confidence,
+        "fault": None if r.fault is None else _fault(r.fault),
     }
 
 

@@ -114,7 +114,7 @@ class Affine:
         width = max(1, round(w * math.hypot(inv.a, inv.b)))
         if height * width > 64_000_000:
             return Unmappable("the mask's grid on the source would be too large")
-        cells = _sample(mask.cells, inv, width, height)
+        cells = sample_cells(mask.cells, inv, width, height)
         return Mask(cells) if cells.any() else Unmappable("the mask is empty on the source")
 
 
@@ -124,9 +124,17 @@ def _point(x: float, y: float) -> Point | Unmappable:
     return Point(min(1.0, max(0.0, x)), min(1.0, max(0.0, y)))
 
 
-def _sample(
+def sample_cells(
     cells: NDArray[np.bool_], to_child: Affine, width: int, height: int
 ) -> NDArray[np.bool_]:
+    """Cells (H, W) of another extent, each by the cell of `cells` in which its middle lies.
+
+    Args:
+        cells: (h, w) over the child's unit square.
+        to_child: From the new extent's unit square to the child's.
+        width: Columns of the new grid.
+        height: Rows of the new grid.
+    """
     h, w = cells.shape
     x = (np.arange(width) + 0.5) / width
     y = (np.arange(height)[:, None] + 0.5) / height

@@ -1,5 +1,33 @@
 """Reward parts: pure functions of a finished episode. Importing this room registers them."""
 
-from . import basic, curiosity, evidence
+from . import (
+    answer,
+    basic,
+    calibration,
+    calls,
+    checklist,
+    completion,
+    cost,
+    evidence,
+    points,
+    presets,
+    shapes,
+    shaping,
+    tools,
+)
 
-__all__ = ["basic", "curiosity", "evidence"]
+__all__ = [
+    "answer",
+    "basic",
+    "calibration",
+    "calls",
+    "checklist",
+    "completion",
+    "cost",
+    "evidence",
+    "points",
+    "presets",
+    "shapes",
+    "shaping",
+    "tools",
+]

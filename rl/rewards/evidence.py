@@ -11,7 +11,11 @@ from vtool.task import Task
 
 @reward("evidence_iou")
 def evidence_iou(episode: Episode, task: Task) -> float | None:
-    """IoU of the deciding look with the target; None where the task has no target."""
+    """IoU of the deciding look with the target; None where the task has no target.
+
+    Source: ours; LongVT does the same in time, with its last crop. Trap: only the last look counts,
+    so that looking everywhere is worth no more than the place where it ends.
+    """
     seen, wanted = look_and_target(episode, task)
     if wanted is None:
         return None
@@ -20,7 +24,11 @@ def evidence_iou(episode: Episode, task: Task) -> float | None:
 
 @reward("evidence_coverage")
 def evidence_coverage(episode: Episode, task: Task) -> float | None:
-    """Share of the target that the deciding look covers; None where there is no target."""
+    """Share of the target that the deciding look covers; None where there is no target.
+
+    Source: ours. Trap: a look at the whole picture covers everything; `evidence_iou` does not pay
+    for that.
+    """
     seen, wanted = look_and_target(episode, task)
     if wanted is None:
         return None

@@ -23,7 +23,7 @@ from vtool.vision_tools.select_frames import select_frames
 from vtool.dialects.hermes import Hermes
 from vtool.message import ToolCall
 from vtool.store import Store
-from vtool.toolbox import Toolbox
+from vtool.toolbox import Toolbox, ToolBroken
 from vtool.video import worker
 from vtool.video.cache import FRAMES
 from vtool.video.errors import REASONS, VideoError
@@ -139,13 +139,12 @@ def late(path, seconds):
 
 
 def v1_crash(folder):
-    """A worker that dies takes its own call with it, nothing else."""
+    """A worker that was killed is replaced, and the call goes on."""
     path, pool = small(folder), Pool(most=1)
     with apart(folder), using(pool):
         video = Video.open(path, seconds=5.0)
         os.kill(pool.pids[0], signal.SIGKILL)
-        worker_gone = code(video, "resample", span=[0, 1])
-        return f"{worker_gone}, {code(video, 'resample', span=[0, 1])}"
+        return code(video, "resample", span=[0, 1])
 
 
 def v2(folder):
@@ -338,4 +337,7 @@ def v14(folder):
         path = small(folder)
         video = Video.open(path)
         vf.copy(small(folder, "b.mp4", count=20), path)
-        return code(video, "resample", span=[0, 1])
+        try:
+            return code(video, "resample", span=[0, 1])
+        except ToolBroken:
+            return "ours"

@@ -117,5 +117,10 @@ class Notebook:
 
 def digest(result: Result) -> str:
     """What a cell said and showed."""
-    words = [result.printed, result.error, *(image.digest for image in result.images)]
+    words = [
+        result.printed,
+        result.error,
+        *result.refused,
+        *(image.digest for image in result.images),
+    ]
     return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()

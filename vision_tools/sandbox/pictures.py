@@ -5,7 +5,6 @@ from __future__ import annotations
 from vtool.errors import FaultCode, MediaError, ModelFault
 from vtool.media import MAX_PIXELS, Image
 
-from ..zoom import check_aspect
 from .limits import Limits, pixel_bound
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -15,15 +14,13 @@ def read_picture(file: bytes, limits: Limits) -> Image:
     """A picture that a guest sent, decoded under the rules for everything from outside.
 
     Raises:
-        ModelFault: `bad_image` or `bad_aspect`.
+        ModelFault: `bad_image`.
     """
     try:
         check_png(file)
-        image = Image.decode(file, max_pixels=pixel_bound(limits) or MAX_PIXELS)
+        return Image.decode(file, max_pixels=pixel_bound(limits) or MAX_PIXELS)
     except MediaError as err:
         raise ModelFault(FaultCode.BAD_IMAGE, f"a picture could not be shown: {err}") from None
-    check_aspect(*image.size)
-    return image
 
 
 def check_png(file: bytes) -> None:

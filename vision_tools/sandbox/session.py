@@ -24,6 +24,7 @@ import numpy as np
 from vtool.errors import FaultCode, ModelFault, VToolError
 from vtool.media import Image
 
+from ..zoom import check_aspect
 from .boundary import FLAGS, PACKAGES, RUNNER, interpreter, rootfs, site_folder, wrap
 from .limits import MB, Cgroup, Limits, cpu_seconds, rlimits
 from .pictures import read_picture
@@ -66,6 +67,8 @@ class Result:
     printed: str
     error: str
     images: tuple[Image, ...] = ()
+    refused: tuple[str, ...] = ()
+    """Why pictures that the cell showed are not among `images`; all else of the cell stands."""
 
     @property
     def failed(self) -> bool:
@@ -186,8 +189,18 @@ class Session:
         return self._channel.ask(head, body, time.monotonic() + seconds)
 
     def _result(self, answer: Answer) -> Result:
-        images = tuple(read_picture(file, self.kind.limits) for file in answer.files)
-        return Result(answer.printed.decode("utf-8", "replace"), answer.error, images)
+        images: list[Image] = []
+        refused: list[str] = []
+        for number, file in enumerate(answer.files, 1):
+            image = read_picture(file, self.kind.limits)
+            try:
+                check_aspect(*image.size)
+            except ModelFault as fault:
+                refused.append(f"picture {number} is not shown: {fault.message}")
+            else:
+                images.append(image)
+        printed = answer.printed.decode("utf-8", "replace")
+        return Result(printed, answer.error, tuple(images), tuple(refused))
 
     def _fault(self, err: Exception, seconds: float) -> ModelFault:
         """What the model is told of a guest that is lost."""

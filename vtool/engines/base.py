@@ -51,6 +51,9 @@ class Request:
     key: tuple[int, ...] = (0,)
     """Seeds the draws: equal keys draw equal uniforms, whatever else is in the batch. Also
     orders a batch in synchronous mode."""
+    skip: int = 0
+    """Tokens of this completion that were drawn before, and are in the prompt by now: the draws
+    go on after them, as if the completion had not been cut."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -38,6 +38,12 @@ def _generator(key: Sequence[int]) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=seed))
 
 
+def _stream(request: Request) -> np.random.Generator:
+    stream = _generator(request.key)
+    stream.random(request.skip)
+    return stream
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Draw:
     """One token for every row."""
@@ -64,7 +70,7 @@ class Sampler:
         self._requests = list(requests)
         self._device = device
         self._step = 0
-        self._streams = [_generator(r.key) for r in requests]
+        self._streams = [_stream(r) for r in requests]
         self._block = np.zeros((len(requests), 0))
         self._sets, self._set_of = _banned(self._requests, vocab, device, never)
         self._prepare()

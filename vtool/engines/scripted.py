@@ -102,7 +102,7 @@ class ScriptedEngine:
         return check_line(lines, request.key[-1], request.key)
 
     def _completion(self, line: str | Sequence[int], request: Request) -> Completion:
-        ids = self._ids(line)
+        ids = self._ids(line)[request.skip :]
         limit = request.sampling.max_tokens
         stops = [i for i, token in enumerate(ids) if token in request.stop_ids]
         cut = min(limit, stops[0] + 1 if stops else len(ids))

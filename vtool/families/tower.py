@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from vtool.families.spans import Frame, Plan, Rows, Spans, plan
 
@@ -43,11 +44,18 @@ def walk(
     deep: list[Tensor] = []
     for number, block in enumerate(visual.blocks):
         spans = _spans_of(visual, number, steps)
-        x = x + _attend(block.attn, block.norm1(x), rotation, spans)
-        x = x + block.mlp(block.norm2(x))
+        if visual.training and visual.gradient_checkpointing and torch.is_grad_enabled():
+            x = checkpoint(_block, block, x, rotation, spans, use_reentrant=False)
+        else:
+            x = _block(block, x, rotation, spans)
         if number in getattr(visual, "deepstack_visual_indexes", ()):
             deep.append(_take(visual.deepstack_merger_list[len(deep)](x), steps.back))
     return _take(visual.merger(x), steps.back), tuple(deep)
+
+
+def _block(block: nn.Module, x: Tensor, rotation: Sequence[Tensor], spans: Spans) -> Tensor:
+    x = x + _attend(block.attn, block.norm1(x), rotation, spans)
+    return x + block.mlp(block.norm2(x))
 
 
 def embed_patches(proj: nn.Conv3d, values: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ stays on the module between calls.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from vtool.errors import CheckpointError, EngineError
 from vtool.families import QwenVL, family_of_type
+from vtool.families.adapters import base_of, is_adapter, load_adapter
 from vtool.families.base import Patches, PixelSpec
 from vtool.families.encoding import VisionBatch, check_rows, encode_pictures
 from vtool.families.folder import check_folder, family_from, family_of_folder, processor_json
@@ -58,6 +60,8 @@ class VLM(nn.Module):  # type: ignore[misc]
             self.vision_end_id,
         )
         """Ids that must never be sampled."""
+        self.compute: torch.dtype | None = None
+        """Type of the arithmetic where it differs from that of the weights (autocast)."""
 
     # ----------------------------------------------------------------- making
 
@@ -72,13 +76,18 @@ class VLM(nn.Module):  # type: ignore[misc]
     ) -> VLM:
         """Read a checkpoint in plain Hugging Face layout.
 
-        Safetensors only; code that a checkpoint brings along is never run.
+        Safetensors only; code that a checkpoint brings along is never run. Of a folder that
+        holds an adapter, the base is loaded and the adapter put onto it.
 
         Raises:
             CheckpointError: The folder is unsafe, damaged, or lacks tensors.
             UnknownName: Its model type belongs to no family here.
         """
         path = check_folder(folder)
+        if is_adapter(path):
+            based = cls.load(base_of(path), dtype=dtype, device=device, attention=attention)
+            load_adapter(based, path)
+            return based
         family = family_of_folder(path)
         try:
             model, report = CLASSES[family.name].from_pretrained(
@@ -123,11 +132,16 @@ class VLM(nn.Module):  # type: ignore[misc]
             parameter.data = parameter.data.to(dtype)
         return cls(model.eval(), family)
 
-    def save(self, folder: Path | str) -> None:
-        """Write weights and configurations so that plain transformers loads them."""
+    def save(self, folder: Path | str, weights: dict[str, Tensor] | None = None) -> None:
+        """Write weights and configurations so that plain transformers loads them.
+
+        Args:
+            folder: Made if missing.
+            weights: Written instead of the model's own, under the same names.
+        """
         path = Path(folder)
         path.mkdir(parents=True, exist_ok=True)
-        self.model.save_pretrained(path)
+        self.model.save_pretrained(path, state_dict=weights)
         body = json.dumps(processor_json(self.family.spec), indent=2)
         (path / "preprocessor_config.json").write_text(body + "\n", encoding="utf-8")
 
@@ -179,7 +193,8 @@ class VLM(nn.Module):  # type: ignore[misc]
             RecordError: A picture's rows do not match its grid, or its patches another family's.
         """
         if patches:
-            return encode_pictures(self.vision, patches, self.family.spec)
+            with self._arithmetic():
+                return encode_pictures(self.vision, patches, self.family.spec)
         width = int(self.model.config.text_config.hidden_size)
         nothing = torch.zeros(0, width, dtype=self.dtype, device=self.device)
         return VisionBatch(nothing, (), (0,))
@@ -228,16 +243,25 @@ class VLM(nn.Module):  # type: ignore[misc]
                     "visual_pos_masks": visual_mask,
                     "deepstack_visual_embeds": [d[rows] for d in vision.deepstack],
                 }
-        out = self.language(
-            input_ids=None,
-            inputs_embeds=embeds,
-            position_ids=positions,
-            attention_mask=self._mask(attention_mask, embeds.dtype),
-            past_key_values=cache,
-            use_cache=cache is not None,
-            **extra,
+        with self._arithmetic():
+            out = self.language(
+                input_ids=None,
+                inputs_embeds=embeds,
+                position_ids=positions,
+                attention_mask=self._mask(attention_mask, embeds.dtype),
+                past_key_values=cache,
+                use_cache=cache is not None,
+                **extra,
+            )
+        return out.last_hidden_state.to(self.dtype)
+
+    def _arithmetic(self) -> contextlib.AbstractContextManager[object]:
+        if self.compute is None:
+            return contextlib.nullcontext()
+        cast: contextlib.AbstractContextManager[object] = torch.autocast(
+            self.device.type, self.compute
         )
-        return out.last_hidden_state
+        return cast
 
     def _mask(self, mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
         if mask is None or mask.dim() == 2:

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from vtool.environment import Environment
-from vtool.errors import ForkRefused
 from vtool.message import Action, Author, Message, Role, Text
+from vtool.programs.replay import replay, turns_of
+from vtool.programs.restart import prefix_end
 from vtool.programs.solo import Player, guarded, play
 from vtool.record import Context, Episode, Fork, StopReason
 from vtool.scheduler import Barrier
@@ -130,8 +131,9 @@ async def rerun(
         ForkRefused: The episode has no such turn, or replaying gives another past.
     """
     parent = episode.final
-    at = _segment_of_turn(parent, turn)
-    await _replay(parent, env, seats[seat], turn)
+    at = prefix_end(parent, turn)
+    dialect = seats[seat].renderer.dialect
+    await replay(turns_of(parent)[:turn], parent.store, env, dialect)
     edge = Fork(parent.number, at)
     if edit is None:
         return await play(env, seats, key=key, seat=seat, episode=episode, edge=edge)
@@ -155,24 +157,3 @@ def _write_edit(context: Context, seat: Seat, edit: Action, author: Author) -> A
     for segment in seat.renderer.write_turn(context, message):
         context.append(segment)
     return edit
-
-
-def _segment_of_turn(context: Context, turn: int) -> int:
-    """Index of the first segment of an assistant turn."""
-    for i, segment in enumerate(context.segments):
-        if segment.turn == turn and segment.author in (Author.POLICY, Author.TEACHER):
-            return i
-    raise ForkRefused(f"the episode has no turn {turn}; it has {context.turn} turns, from 0")
-
-
-async def _replay(context: Context, env: Environment, seat: Seat, turns: int) -> None:
-    await env.reset()
-    past = [m for m in context.messages() if m.action is not None][:turns]
-    for message in past:
-        assert message.action is not None
-        reply = await env.reply(message.action, context, seat.renderer.dialect)
-        if reply.stop is not None:
-            raise ForkRefused(f"replaying stopped early ({reply.stop}): this is another world")
-    for entry in env.store:
-        if entry.handle not in context.store or context.store[entry.handle].digest != entry.digest:
-            raise ForkRefused(f"replaying made another {entry.handle} than the first time")

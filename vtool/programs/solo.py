@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,10 +17,12 @@ from vtool.engines.base import ChatEngine, Completion, Request, TokenEngine
 from vtool.environment import Environment, Reply
 from vtool.errors import RecordError
 from vtool.message import Action, Author, Message, Role, Text, ToolCall
+from vtool.programs.cut import Quota, cut_segment, pieces, read_whole
 from vtool.record import (
     Context,
     Edge,
     Episode,
+    Finish,
     Fold,
     Fork,
     Sampling,
@@ -74,14 +77,15 @@ async def play(
     return episode
 
 
-async def guarded(player: Player, going: Awaitable[None]) -> None:
+async def guarded(player: Player, going: Awaitable[object], seconds: float | None = None) -> None:
     """Let a path go on until it ends; what stops it from without is written down.
 
     Args:
         player: Whose path.
         going: What it does.
+        seconds: How long it may take; the environment's limit by default.
     """
-    clock = asyncio.timeout(player.env.limits.seconds)
+    clock = asyncio.timeout(player.env.limits.seconds if seconds is None else seconds)
     try:
         async with clock:
             await going
@@ -100,7 +104,10 @@ async def guarded(player: Player, going: Awaitable[None]) -> None:
 
 
 class Player:
-    """One seat playing along one path of an episode."""
+    """One seat playing along one path of an episode.
+
+    Its `quota` bounds what it may draw from now on; None for no bound.
+    """
 
     def __init__(
         self,
@@ -114,7 +121,9 @@ class Player:
         self.env, self.seat, self.episode, self.key = env, seat, episode, key
         self.handlers, self.watch = handlers, watch
         self.context: Context | None = None
-        self._draws = 0
+        self.quota: Quota | None = None
+        self.draws = 0
+        """Completions begun so far; with the key they seed the next one's draws."""
 
     async def run(self, edge: Edge | None = None) -> None:
         """From the opening to the end."""
@@ -133,12 +142,12 @@ class Player:
 
     async def turn(self) -> bool:
         """One turn of policy and environment; False when it was the last."""
-        self._fold()
+        self.fold()
         action = await self.speak()
         return action is not None and await self.answer(action)
 
     async def speak(self) -> Action | None:
-        """Let the seat write a turn; None when its context is full."""
+        """Let the seat write a turn; None when its context is full or its quota used up."""
         context = self._here()
         if isinstance(self.seat.engine, ChatEngine):
             return await self._chat(self.seat.engine)
@@ -149,8 +158,14 @@ class Player:
             if room < 1:
                 self.end(StopReason.MAX_TOKENS)
                 return None
-            completion = await self._draw(self.seat.engine, sampling, room)
-            step = self.seat.renderer.next(context, completion, sampling)
+            if self.quota is not None and self.quota.left < 1:
+                self._used_up(self.quota)
+                return None
+            completion, cut = await self._draw(self.seat.engine, sampling, room)
+            if cut:
+                self._append(cut_segment(context, completion, sampling))
+                continue
+            step = read_whole(self.seat.renderer, context, completion, sampling)
             if isinstance(step, Act):
                 self._append(step.segment)
                 return step.action
@@ -167,6 +182,7 @@ class Player:
             action, context, self.seat.renderer.dialect, await self._handled(action)
         )
         self.episode.verdicts.update(reply.verdicts)
+        context.reading = reply.reading
         if reply.stop is not None:
             self._close(reply)
             return False
@@ -182,6 +198,7 @@ class Player:
         if context is None or not self._child():
             self.episode.stop = stop
             self.episode.answer = context.answer if context is not None else None
+            self.episode.reading = context.reading if context is not None else None
         if context is not None:
             context.stop = stop
             self._tell()
@@ -193,21 +210,34 @@ class Player:
             edge = self.episode.contexts[edge.parent].edge
         return isinstance(edge, Spawn)
 
-    async def _draw(self, engine: TokenEngine, sampling: Sampling, room: int) -> Completion:
-        renderer = self.seat.renderer
-        if room < sampling.max_tokens:
-            sampling = Sampling(
-                sampling.temperature, sampling.top_p, sampling.top_k, room, sampling.record_top
-            )
+    def _used_up(self, quota: Quota) -> None:
+        if quota.cuts:
+            self.episode.stop = StopReason.SUSPENDED
+        else:
+            self.end(quota.stop)
+
+    async def _draw(
+        self, engine: TokenEngine, sampling: Sampling, room: int
+    ) -> tuple[Completion, bool]:
+        """A completion, or its rest, and whether the quota cut it."""
+        renderer, context = self.seat.renderer, self._here()
+        begun = sum(len(s) for s in pieces(context))
+        wanted = min(room, sampling.max_tokens - begun)
+        given = wanted if self.quota is None else min(wanted, self.quota.left)
+        self.draws += not begun
         request = Request(
-            prompt=renderer.prompt(self._here()),
-            sampling=sampling,
+            prompt=renderer.prompt(context),
+            sampling=replace(sampling, max_tokens=given),
             stop_ids=renderer.stop_ids,
             forbidden_ids=renderer.forbidden_ids,
-            key=(*self.key, self._here().number, self._draws),
+            key=(*self.key, context.number, self.draws - 1),
+            skip=begun,
         )
-        self._draws += 1
-        return await engine.generate(request)
+        completion = await engine.generate(request)
+        if self.quota is not None:
+            self.quota.left -= len(completion.ids)
+        cut = given < wanted and completion.finish is Finish.LENGTH
+        return completion, cut and self.quota is not None and self.quota.cuts
 
     async def _chat(self, engine: ChatEngine) -> Action:
         context = self._here()
@@ -229,10 +259,11 @@ class Player:
             if call.name in self.handlers
         }
 
-    def _fold(self) -> None:
-        if self.seat.memory is None:
-            return
+    def fold(self) -> None:
+        """Replace the history by a new prompt, where the seat's memory says so."""
         context = self._here()
+        if self.seat.memory is None or pieces(context):
+            return
         messages = self.seat.memory.view(self.episode, context)
         if messages is None:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vtool.errors import FaultCode, MediaError, ModelFault
+from vtool.errors import FaultCode, MediaError, ModelFault, VToolError
 
 
 class VideoError(MediaError):
@@ -21,6 +21,10 @@ class VideoError(MediaError):
     def fault(self) -> ModelFault:
         """The same as an observation for a model: the file is at fault, the run goes on."""
         return ModelFault(self.code, str(self), hint="ask for another stretch, or answer without")
+
+
+class ReaderError(VToolError, RuntimeError):
+    """Our own machinery failed: nothing is known of the video, and no policy is to blame."""
 
 
 REASONS = {

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,11 +19,25 @@ from numpy.typing import NDArray
 
 from vtool.errors import FaultCode, require
 from vtool.video import wire
-from vtool.video.errors import REASONS, VideoError
+from vtool.video.errors import REASONS, ReaderError, VideoError
 
 WORKERS = 4
 """At most so many; the second starts only while the first is busy with another file."""
+ATTEMPTS = 2
+"""The first death may be the doing of another file, or of whoever kills processes."""
 _PIPE_BYTES = 1 << 20
+
+
+class WorkerDied(Exception):
+    """The process went away in the middle of a request.
+
+    Args:
+        code: How it ended, as `subprocess` has it: negative for a signal.
+    """
+
+    def __init__(self, code: int | None) -> None:
+        super().__init__(f"ended with {code}")
+        self.code = code
 
 
 class Worker:
@@ -65,7 +80,8 @@ class Worker:
         """Send a request and give its answers as they come.
 
         Raises:
-            VideoError: It refused, died, or was late; in the last two cases it is gone.
+            VideoError: It refused, or was late and is gone.
+            WorkerDied: It is gone by itself.
         """
         until = time.monotonic() + seconds
         self.path = request["path"]
@@ -83,13 +99,19 @@ class Worker:
                 f"the video was not read within {seconds:g} s", FaultCode.TIMEOUT
             ) from None
         except (wire.Hangup, OSError):
-            raise VideoError("the video broke its decoder: it is damaged or hostile") from None
+            raise WorkerDied(self._end()) from None
         finally:
             # Late, broken, or left in the middle of an answer: its next words would be old ones.
             if not whole:
                 self.kill()
         if "refused" in body:
             raise VideoError(REASONS.get(body["refused"], REASONS["undecodable"]))
+
+    def _end(self) -> int | None:
+        """How it ended, where it did."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(1.0)
+        return self._child.returncode
 
     def kill(self) -> None:
         """End it at once, whatever it is doing."""
@@ -119,16 +141,29 @@ class Pool:
     def ask(
         self, request: dict[str, Any], seconds: float
     ) -> list[tuple[dict[str, Any], NDArray[np.uint8]]]:
-        """All answers to one request.
+        """All answers to one request; a worker that dies is replaced once.
 
         Raises:
-            VideoError: See `Worker.ask`; also where no worker came free in time.
+            VideoError: See `Worker.ask`; also where the file ends every worker that reads it.
+            ReaderError: No worker came free in time, or workers are killed from outside.
         """
-        worker = self._take(str(request["path"]), seconds)
-        try:
-            return list(worker.ask(request, seconds))
-        finally:
-            self._give(worker)
+        until = time.monotonic() + seconds
+        code: int | None = None
+        for _ in range(ATTEMPTS):
+            left = max(until - time.monotonic(), 0.0)
+            worker = self._take(str(request["path"]), left)
+            try:
+                return list(worker.ask(request, left))
+            except WorkerDied as died:
+                code = died.code
+            finally:
+                self._give(worker)
+        if code == -signal.SIGKILL:  # a decoder cannot do that; an operator or the kernel can
+            raise ReaderError(
+                f"{ATTEMPTS} processes that read this video were killed from outside: memory of "
+                "the machine is short, or somebody ends them"
+            )
+        raise VideoError("the video broke its decoder: it is damaged or hostile")
 
     def close(self) -> None:
         """End all idle workers."""
@@ -152,7 +187,10 @@ class Pool:
                 self._idle, self._count, self._owner = [], 0, os.getpid()
             while not self._idle and self._count >= self._most:
                 if not self._change.wait(until - time.monotonic()):
-                    raise VideoError("all video workers are busy", FaultCode.TIMEOUT)
+                    raise ReaderError(
+                        f"all {self._most} video workers were busy for {seconds:.1f} s: play fewer "
+                        "episodes at once, or allow more seconds"
+                    )
             known = [w for w in self._idle if w.path == path]
             if self._idle and (known or self._count >= self._most):
                 worker = (known or self._idle)[0]

@@ -24,7 +24,7 @@ from vtool.geometry import Size, Span
 from vtool.media import Clip, Image
 from vtool.video import index
 from vtool.video.cache import FRAMES, Cut, FrameKey, Pixels
-from vtool.video.errors import VideoError
+from vtool.video.errors import ReaderError, VideoError
 from vtool.video.index import Head, Table
 from vtool.video.pool import shared_pool
 from vtool.video.reader import Shot, readers
@@ -227,10 +227,14 @@ class Video:
         """Refuse a file that is no longer the one that was opened.
 
         Raises:
-            VideoError: It was changed or taken away.
+            ReaderError: It was changed or taken away: what was seen before no longer holds.
         """
-        if _stamp(self.path) != self.stamp:
-            raise VideoError("the video file was changed after it was opened")
+        try:
+            now = _stamp(self.path)
+        except VideoError as err:
+            raise ReaderError(f"{self.path.name} was taken away after it was opened") from err
+        if now != self.stamp:
+            raise ReaderError(f"{self.path.name} was changed after it was opened: start again")
 
     def _exact(self, shot: Shot, times: list[float]) -> dict[int, Pixels]:
         # Half a microsecond: a time that was told, and is asked for again, is the same frame.

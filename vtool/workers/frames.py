@@ -125,6 +125,9 @@ class Frames:
             raise Gone("the other side closed") from err
 
     def _ready(self, fd: int, event: int, until: float | None, wanted: Callable[[], bool]) -> None:
+        # Also where there is something: bytes that trickle in must not outlive the deadline.
+        if until is not None and time.monotonic() >= until:
+            raise Late("the deadline passed")
         poll = select.poll()
         poll.register(fd, event)
         while not poll.poll(_BEAT_S * 1000):
