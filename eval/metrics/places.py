@@ -43,6 +43,12 @@ def screenspot_box(answer: str) -> XYXY | None:
     return (a / scale, b / scale, c / scale, d / scale)
 
 
+def screenspot_raw_box(answer: str) -> XYXY | None:
+    """As `screenspot_box`, and the numbers as they stand."""
+    found = _EITHER.search(answer)
+    return _four(found) if found else None
+
+
 def _four(found: re.Match[str]) -> XYXY:
     a, b, c, d = (float(g) for g in found.groups())
     return (a, b, c, d)
