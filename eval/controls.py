@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from vtool.geometry import Box, Size
-from vtool.media import Image
+from vtool.media import Clip, Image
 from vtool.registry import Registry
 from vtool.tool import Kind, Observation, Tool, ToolSpec
 from vtool.toolbox import Toolbox
@@ -36,7 +36,7 @@ def off(toolbox: Toolbox, shown_size: ShownSize) -> Toolbox:
 
 
 def blank(toolbox: Toolbox, shown_size: ShownSize) -> Toolbox:
-    """Every picture that a tool makes is grey; size and everything else are kept."""
+    """Every picture and frame that a tool makes is grey; sizes, times and words are kept."""
     return toolbox.changed(_blank_results)
 
 
@@ -81,8 +81,11 @@ def _grey(result: object) -> object:
     if isinstance(result, Image):
         # Without lineage: grey pixels are no view of the picture that a trace could make again.
         return Image(np.full_like(result.pixels, _GREY))
+    if isinstance(result, Clip):
+        grey = Image(np.full_like(result.frames[0].pixels, _GREY))
+        return Clip((grey,) * len(result.frames), result.times_s)
     if isinstance(result, Observation):
-        values = tuple(_grey(v) if isinstance(v, Image) else v for v in result.values)
+        values = tuple(_grey(v) if isinstance(v, Image | Clip) else v for v in result.values)
         return replace(result, values=values)  # type: ignore[arg-type]
     return result
 

@@ -18,12 +18,13 @@ from vtool.config import to_plain
 from vtool.engines.base import ChatEngine, TokenEngine
 from vtool.environment import Limits, ToolEnvironment
 from vtool.errors import DataError, VToolError
-from vtool.message import Json, Role, Show
+from vtool.message import Json, Part, Role, Show
 from vtool.programs.solo import play
 from vtool.record import Episode, Sampling
 from vtool.render import Renderer
 from vtool.scheduler import run_all
 from vtool.seat import Seat
+from vtool.store import Store
 from vtool.task import Task
 from vtool.toolbox import Toolbox
 from vtool.trace import TraceWriter, read_trace
@@ -199,15 +200,20 @@ def check_question(episode: Episode, task: Task, folder: Path) -> None:
         return
     asked = [m for m in episode.contexts[0].messages() if m.role is Role.USER][:1]
     store = episode.contexts[0].store
-    then = [
-        store[p.handle].digest if isinstance(p, Show) else p.text for m in asked for p in m.parts
-    ]
+    then = [_identity(p, store) for m in asked for p in m.parts]
     now = [p if isinstance(p, str) else p.digest for p in task.prompt]
     if then != now:
         raise DataError(
             f"{folder} holds an attempt at another question of the id {task.id!r}: it was made "
             "from another task file; choose another folder"
         )
+
+
+def _identity(part: Part, store: Store) -> str:
+    """Words as they are, pictures, clips and videos by their digest."""
+    handle = part.handle if isinstance(part, Show) else part.text.split(" ", 1)[0].removeprefix("$")
+    is_media = isinstance(part, Show) or (handle in store and store[handle].kind == "video")
+    return store[handle].digest if is_media else part.text
 
 
 def mend(lines: Path) -> None:

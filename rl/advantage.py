@@ -173,7 +173,7 @@ def reinforce_pp_baseline(
     if count < 2:
         return centred
     variance = float(np.square(centred[believed]).sum()) / (count - 1)
-    return centred / np.sqrt(variance + eps)
+    return centred / np.sqrt(variance + eps) if variance + eps > 0 else centred
 
 
 def dead_groups(
@@ -277,7 +277,7 @@ def _centre(group: Floats) -> Floats:
 
 
 def _divide(centred: Floats, scale: Scale, eps: float) -> Floats:
-    if scale is Scale.NONE or centred.size < 2:
+    if scale is Scale.NONE or centred.size < 2 or not centred.any():
         return centred
     degrees = centred.size - (scale is Scale.STD)
     return centred / (np.sqrt(np.square(centred).sum() / degrees) + eps)
@@ -287,7 +287,8 @@ def _over_deviation(group: Floats, scale: Scale, eps: float) -> Floats:
     if scale is Scale.NONE or group.size < 2:
         return group
     degrees = group.size - (scale is Scale.STD)
-    return group / (np.sqrt(np.square(_centre(group)).sum() / degrees) + eps)
+    deviation = np.sqrt(np.square(_centre(group)).sum() / degrees) + eps
+    return group / deviation if deviation > 0 else np.zeros_like(group)
 
 
 def _checked(

@@ -5,12 +5,25 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from vtool.errors import nearest
+
+from .hacks import HACKS
 
 FORMAT, ACCURACY, ENTROPY = "reward/part/format", "accuracy", "entropy"
 TOOLS, DEAD = "tool_rate", "dead_groups"
-WATCHED = (FORMAT, ACCURACY, ENTROPY, TOOLS, DEAD)
+LENGTH = "policy_tokens"
+WATCHED = (
+    FORMAT,
+    ACCURACY,
+    ENTROPY,
+    TOOLS,
+    DEAD,
+    LENGTH,
+    *(f"hack/{name}" for name in HACKS),
+)
 """Metrics whose rolling mean is kept."""
 
 VITAL = ("loss", "grad_norm")
@@ -24,6 +37,8 @@ ALARMS = (
     "tools_unused",
     "dead_groups",
     "mismatch",
+    "length_growth",
+    *HACKS,
 )
 """Every alarm there is."""
 
@@ -44,6 +59,11 @@ class AlarmSettings:
         dead_share: Share of groups without any difference in reward.
         mismatch: Largest |log-prob of the engine - log-prob of the learner| of one token.
         skips: Skipped steps in a row that stop the run.
+        growth: Tokens of the policy an attempt, as a multiple of those that the run began with,
+            from which growing longer without growing better is an alarm.
+        gain: Accuracy that excuses it.
+        hacks: Rates from which a detector of `hacks` is an alarm, where they differ from its own;
+            above 1 it never is.
     """
 
     window: int = 10
@@ -57,12 +77,21 @@ class AlarmSettings:
     dead_share: float = 0.8
     mismatch: float = 1.0
     skips: int = 5
+    growth: float = 2.0
+    gain: float = 0.05
+    hacks: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.window < 1 or self.skips < 1:
             raise ValueError(
                 f"window and skips are at least 1, got window={self.window}, skips={self.skips}"
             )
+        for name in self.hacks:
+            if name not in HACKS:
+                raise ValueError(
+                    f"alarms.hacks: no detector {name!r}{nearest(name, HACKS)}; there is "
+                    f"{', '.join(HACKS)}"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +185,14 @@ class Alarms:
 
     def _rolling(self) -> Iterator[Alarm]:
         """Alarms that need a full window."""
-        for rule in (self._collapse, self._entropy, self._tools, self._dead):
+        for rule in (self._collapse, self._entropy, self._tools, self._dead, self._longer):
             alarm = rule()
             if alarm is not None:
                 yield alarm
+        for name, hack in HACKS.items():
+            rate = self._recent[f"hack/{name}"].mean
+            if rate is not None and rate > self.settings.hacks.get(name, hack.share):
+                yield Alarm(name, f"{rate:.0%} {name.replace('_', ' ')}: {hack.advice}")
 
     def _collapse(self) -> Alarm | None:
         form, right = self._recent[FORMAT].mean, self._recent[ACCURACY].mean
@@ -200,6 +233,18 @@ class Alarms:
             f"tool rate fell from {rolling.best:.2f} to {rolling.mean:.2f}: the policy stopped "
             "using tools. Check that the questions need them, that calls do not fail, and that no "
             "reward part charges too much for a call",
+        )
+
+    def _longer(self) -> Alarm | None:
+        length, right = self._recent[LENGTH], self._recent[ACCURACY]
+        if not length.mean or not length.first or length.mean < self.settings.growth * length.first:
+            return None
+        if right.mean is not None and right.mean - (right.first or 0) >= self.settings.gain:
+            return None
+        return Alarm(
+            "length_growth",
+            f"attempts grew from {length.first:.0f} to {length.mean:.0f} tokens and got no better: "
+            "add `overlong` or `economy_tokens`, or aggregate the loss by token",
         )
 
     def _dead(self) -> Alarm | None:

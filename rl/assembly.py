@@ -22,16 +22,17 @@ from vtool.reward import choose, combines
 from vtool.task import Task
 from vtool.toolbox import Toolbox
 from vtool.worlds.dataset import make as make_zoom
+from vtool.worlds.moments_files import make as make_moments
 from vtool.worlds.photos import write_bundled_photos
 
 from . import durable
 from . import rewards as _rewards  # noqa: F401  (registers our parts)
 from .collect import Judges
-from .curriculum import Curriculum, make_curriculum
+from .curriculum import Curriculum, CurriculumSpec, make_curriculum
 from .curriculum_dress import budget_of, dress_budget
 from .recipe import DataSpec, Recipe
 
-WORLDS = {"zoom": make_zoom}
+WORLDS = {"zoom": make_zoom, "moments": make_moments}
 
 WORLD_FILE = "world.json"
 """Says how the world beside it was made."""
@@ -68,6 +69,8 @@ def make_judges(recipe: Recipe) -> Judges:
         recipe.estimator_options,
         recipe.weight,
         recipe.credit,
+        recipe.mask,
+        recipe.reward.outcome,
     )
 
 
@@ -175,11 +178,19 @@ def make_env(recipe: Recipe, toolbox: Toolbox) -> Callable[[Task, int], Environm
 
 def make_tasks(recipe: Recipe, rows: Sequence[Row]) -> Curriculum:
     """Which tasks come when, and in what dress."""
-    made = make_curriculum(recipe.curriculum, rows, recipe.seed)
+    parts = [with_trace(spec, recipe.trace) for spec in recipe.curriculum]
+    made = make_curriculum(parts, rows, recipe.seed)
     if recipe.budget is None:
         return made
     dressers = (*made.dressers, dress_budget(recipe.budget, recipe.seed))
     return dataclasses.replace(made, dressers=dressers)
+
+
+def with_trace(spec: CurriculumSpec, trace: str | None) -> CurriculumSpec:
+    """Demonstrations come from the recipe's trace, where they name none of their own."""
+    if spec.name != "demo_anneal" or trace is None or "trace" in spec.options:
+        return spec
+    return dataclasses.replace(spec, options={**spec.options, "trace": trace})
 
 
 def seed_everything(seed: int, threads: int) -> None:

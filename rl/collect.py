@@ -12,9 +12,9 @@ from vtool.codec import Codec
 from vtool.environment import Environment
 from vtool.errors import VToolError
 from vtool.message import Outcome
-from vtool.record import Episode, Fork, Group
+from vtool.record import Episode, Fork, Group, StopReason
 from vtool.reward import Combine, RewardPart, Score, Unscored
-from vtool.scoring import score_group
+from vtool.scoring import check_unscored, score_group
 from vtool.seat import Seat
 from vtool.statistics import count_episode, mean_counts
 from vtool.task import Task
@@ -22,6 +22,7 @@ from vtool.task import Task
 from .credit_spec import CreditSpec, resolve
 from .group_advantage import Credit, blended_credits, settle
 from .group_filter import FilterSpec, Keeps, make_filter
+from .hacks import hack_rates
 from .rollout_sampler import Flat, RolloutSampler, Scene
 from .rollouts import cut_credits
 from .sample_weight import WeightSpec
@@ -41,6 +42,10 @@ class Judges:
     options: Mapping[str, object] = field(default_factory=dict)
     weight: WeightSpec = field(default_factory=WeightSpec)
     credit: CreditSpec = field(default_factory=CreditSpec)
+    mask: tuple[StopReason, ...] = ()
+    """Attempts that ended so count in the statistics; nothing is learnt from them."""
+    outcome: str = "answer"
+    """The part whose mean is the accuracy."""
 
     @property
     def rule(self) -> CreditSpec:
@@ -71,6 +76,8 @@ class Collected:
     played: int = 0
     """Groups that came to an end, kept or not."""
     seconds: float = 0.0
+    judged: list[Score] = field(default_factory=list)
+    """Every score given to fresh attempts, their group kept or not."""
 
     def episodes(self) -> list[tuple[Task, Episode, Score]]:
         """All attempts with their task and score."""
@@ -160,6 +167,7 @@ class Collector:
 
         Raises:
             TooManyFailures: More episodes failed by our fault than `max_failed`.
+            TooManyUnscored: More of the others could not be scored.
         """
         start = time.monotonic()
         out = Collected()
@@ -172,7 +180,8 @@ class Collector:
                 break
             found = await self._play(tasks, (*key, out.drawn), step)
             out.drawn += len(tasks)
-            refused = sum([not self._keep(out, t, g, keeps, discard) for t, g in found])
+            refused = sum([not self._keep(out, t, g, keeps, discard, step) for t, g in found])
+            check_unscored(out.judged, self.max_failed)
             wanted = min(refused, left) if refill else 0
             left -= wanted
             if not tasks:
@@ -190,9 +199,12 @@ class Collector:
         found = {n: getattr(s.renderer, "codec", None) for n, s in self.seats.items()}
         return {name: codec for name, codec in found.items() if codec is not None}
 
-    def _keep(self, out: Collected, task: Task, group: Group, keeps: Keeps, discard: bool) -> bool:
+    def _keep(
+        self, out: Collected, task: Task, group: Group, keeps: Keeps, discard: bool, step: int
+    ) -> bool:
         """Score a group; answers whether the filter keeps it."""
-        scores = self._score(task, group)
+        scores = self._score(task, group, step)
+        out.judged += scores
         if self.learn is not None:
             self.learn(task.id, scores)
         if self.rescue is not None:
@@ -200,7 +212,7 @@ class Collector:
             group = self.rescue.substitute(task, group, scores)
             if group is not fresh:
                 out.rescued += 1
-                scores = self._score(task, group)
+                scores = self._score(task, group, step)
             self.rescue.admit(task, fresh, judged)
         given = self._credit(group, scores)
         out.played += 1
@@ -215,12 +227,13 @@ class Collector:
             out.credits += given
         return kept
 
-    def _score(self, task: Task, group: Group) -> list[Score]:
-        return score_group(group.episodes, task, self.judges.parts, self.judges.combine)
+    def _score(self, task: Task, group: Group, step: int) -> list[Score]:
+        judges = self.judges
+        return score_group(group.episodes, task, judges.parts, judges.combine, step=step)
 
     def _credit(self, group: Group, scores: Sequence[Score]) -> list[Credit]:
         given = blended_credits(group.episodes, scores, self.judges.rule, self._codecs())
-        return cut_credits(group.episodes, given)
+        return cut_credits(group.episodes, unmasked(group.episodes, given, self.judges.mask))
 
     async def _play(
         self, tasks: Sequence[Task], key: tuple[int, ...], step: int
@@ -247,7 +260,19 @@ class Collector:
             )
 
 
-def describe(collected: Collected, tags: Sequence[str] = ("zooms",)) -> dict[str, float]:
+def unmasked(
+    episodes: Sequence[Episode], credits: Sequence[Credit], mask: Sequence[StopReason]
+) -> list[Credit]:
+    """Credits without those of contexts that only masked attempts run through."""
+    if not mask:
+        return list(credits)
+    kept = {id(c) for e in episodes if e.stop not in mask for c in e.contexts}
+    return [credit for credit in credits if id(credit.context) in kept]
+
+
+def describe(
+    collected: Collected, tags: Sequence[str] = ("zooms",), outcome: str = "answer"
+) -> dict[str, float]:
     """Numbers of a step: reward and its parts, accuracy by tag, tools, stops, dead groups.
 
     `time/tools` adds up calls that may have run side by side; it is part of `time/generate`.
@@ -268,14 +293,15 @@ def describe(collected: Collected, tags: Sequence[str] = ("zooms",)) -> dict[str
         values = [m for m in marks if isinstance(m, int | float)]
         if values:
             out[f"reward/part/{name}"] = _mean(values)
-    judged = "answer" in scored[0][2].parts
+    judged = outcome in scored[0][2].parts
     if judged:  # without a judge of answers there is no accuracy, rather than one of 0
-        out["accuracy"] = out.get("reward/part/answer", 0.0)
+        out["accuracy"] = out.get(f"reward/part/{outcome}", 0.0)
     for tag in tags if judged else ():
         for value in sorted({str(t.tags[tag]) for t, _, _ in scored if tag in t.tags}):
-            hits = [_answered(s) for t, _, s in scored if str(t.tags.get(tag)) == value]
+            hits = [_answered(s, outcome) for t, _, s in scored if str(t.tags.get(tag)) == value]
             out[f"accuracy/{tag}={value}"] = _mean(hits)
     out |= mean_counts([count_episode(e) for _, e, _ in scored])
+    out |= hack_rates([(t, e) for t, e, _ in scored])
     stops = Counter(str(e.stop) for _, e, _ in rows)
     return out | {f"stop/{name}": n / len(rows) for name, n in sorted(stops.items())}
 
@@ -297,8 +323,8 @@ def _outcomes(episode: Episode) -> Sequence[Outcome]:
     return episode.outcomes() if episode.contexts else ()
 
 
-def _answered(score: Score) -> float:
-    mark = score.parts.get("answer")
+def _answered(score: Score, outcome: str) -> float:
+    mark = score.parts.get(outcome)
     return float(mark) if isinstance(mark, int | float) else 0.0
 
 

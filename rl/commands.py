@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtool.commands.output import AsJson, print_json
+from vtool.commands.output import AsJson, print_json, print_table
 from vtool.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -53,6 +53,39 @@ def train(
         return
     folder = out or Path("runs") / chosen.name
     raise typer.Exit(_train(chosen, folder, resume=resume, force=force or [], json=json))
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Show one recipe with all its keys.")] = None,
+    json: AsJson = False,
+) -> None:
+    """What can be trained by name: source, components, how sure they are, what is missing."""
+    from vtool.config import to_plain
+
+    from .recipe import load_recipe, recipe_names
+    from .recipe_about import row_of
+
+    if name is not None:
+        chosen = load_recipe(name)
+        print_json({**row_of(name, chosen), "recipe": to_plain(chosen)})
+        return
+    rows = [row_of(known, load_recipe(known)) for known in recipe_names()]
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        ("recipe", "what", "made of", "known from", "missing"),
+        [
+            (
+                r["name"],
+                r["title"],
+                "; ".join(r["components"]),
+                r["certainty"],
+                "; ".join(r["missing"]),
+            )
+            for r in rows
+        ],
+    )
 
 
 def _train(recipe: Recipe, folder: Path, *, resume: bool, force: list[str], json: bool) -> int:

@@ -99,6 +99,10 @@ class CreditSpec:
     overlong: OverlongSpec = field(default_factory=OverlongSpec)
     least: float = 0.0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shared", Shared(self.shared))
+        object.__setattr__(self, "whiten", Whiten(self.whiten))
+
     def terms(self) -> tuple[RuleSpec, ...]:
         """The rules that weigh anything."""
         return tuple(r for r in self.blend if r.weight != 0)

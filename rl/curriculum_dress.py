@@ -58,7 +58,7 @@ def demo_anneal(
 
     Args:
         seed: Of which ones are shown; attempts at one task in one step see the same.
-        trace: Folder of the attempts.
+        trace: Folder of the attempts; a recipe's own `trace` if left out.
         counts: How many by the first step at which it holds: ``{0: 3, 100: 2, 200: 0}``.
         least: Only attempts that scored so much; None for all.
         pictures: Whether the demonstrations' pictures are shown too.

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from vtool.config import build, override, read_yaml
+from vtool.config import build, merged, override, read_yaml
 from vtool.environment import Limits
 from vtool.errors import RecipeError, nearest
 from vtool.families.adapters import AdapterSpec
-from vtool.record import Sampling
+from vtool.record import Sampling, StopReason
 
 from .alarms import AlarmSettings
 from .credit_spec import CreditSpec
@@ -21,6 +21,7 @@ from .group_filter import FilterSpec
 from .imitation_buffer import ImitationSpec
 from .learner import LearnerSettings
 from .pair_spec import PairSpec
+from .recipe_about import About
 from .recipe_check import check_recipe
 from .replay import RescueSpec
 from .rewards.presets import preset
@@ -138,6 +139,7 @@ class Recipe:
 
     Args:
         name: What it is called.
+        about: What it says of itself.
         kind: ``rl``; ``imitate`` (supervised, from a trace); ``sample`` (play, keep the good
             episodes as a trace and the ids of tasks that were neither always nor never solved);
             ``prefer`` (from pairs, found in a trace); ``tiny`` (the shipped policy, from nothing).
@@ -163,6 +165,9 @@ class Recipe:
         sampler: How the attempts of a group come to be: flat, entropy_branch, tree, partial,
             prefix.
         filter: Which groups a step learns from: dead, accuracy, std, top_std.
+        mask: Ways to end (``max_turns``, ``max_tokens``, ``no_action`` ...): an attempt that ended
+            so counts in its group's statistics, but nothing is learnt from its tokens (Mini-o3
+            masks attempts that ran out of turns instead of punishing them).
         refill: Draw further tasks for groups that the filter refuses, up to so many times the
             prompts of a step; 0 for never (DAPO's dynamic sampling).
         replay: What is learnt from again.
@@ -196,6 +201,7 @@ class Recipe:
     """
 
     name: str = "run"
+    about: About = field(default_factory=About)
     kind: str = "rl"
     model: str = "tiny/weak"
     data: DataSpec = field(default_factory=DataSpec)
@@ -213,6 +219,7 @@ class Recipe:
     credit: CreditSpec = field(default_factory=CreditSpec)
     sampler: SamplerSpec = field(default_factory=SamplerSpec)
     filter: FilterSpec = field(default_factory=FilterSpec)
+    mask: tuple[StopReason, ...] = ()
     refill: int = 0
     replay: ReplaySpec = field(default_factory=ReplaySpec)
     curriculum: tuple[CurriculumSpec, ...] = ()
@@ -246,10 +253,28 @@ class Recipe:
 def load_recipe(name: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Recipe:
     """A recipe by name (ours) or by path (yours), with `key=value` overrides.
 
+    A file with `extends: NAME` says only what differs from that recipe, key by key as a stage
+    does; what a recipe says of itself (`about`) and its stages are not inherited.
+
     Raises:
-        RecipeError: No such recipe (the nearest is named), or keys that do not fit.
+        RecipeError: No such recipe (the nearest is named), keys that do not fit, or recipes that
+            extend each other in a circle.
     """
-    return build(Recipe, override(read_yaml(recipe_path(name)), overrides), f"recipe {name}")
+    return build(Recipe, override(_body(recipe_path(name)), overrides), f"recipe {name}")
+
+
+def _body(path: Path, inside: tuple[Path, ...] = ()) -> dict[str, Any]:
+    body = read_yaml(path)
+    base = body.pop("extends", None)
+    if base is None:
+        return body
+    if path.resolve() in inside:
+        raise RecipeError(f"recipe {path} extends itself by way of {base!r}")
+    beside = path.parent / f"{base}.yaml"
+    found = beside if beside.is_file() else recipe_path(base)
+    below = _body(found, (*inside, path.resolve()))
+    own = {key: value for key, value in below.items() if key not in ("about", "stages")}
+    return merged(own, body)
 
 
 def recipe_path(name: str | Path) -> Path:

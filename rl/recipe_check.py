@@ -62,7 +62,7 @@ def check_recipe(recipe: Recipe) -> None:
             "precision=mixed, or train an adapter ({rank: 16, alpha: 32})"
         )
     _check_sampling(recipe)
-    check_schedules(recipe.schedules)
+    check_schedules(recipe)
 
 
 def _check_sampling(recipe: Recipe) -> None:

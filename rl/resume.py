@@ -9,7 +9,7 @@ from typing import Any
 
 from vtool.errors import CheckpointError
 
-HARMLESS = frozenset({"checkpoint_every", "keep", "tensorboard", "trace_every"})
+HARMLESS = frozenset({"about", "checkpoint_every", "keep", "tensorboard", "trace_every"})
 """Keys that decide what a run tells and keeps, not what it learns."""
 
 ABSENT = "(absent)"
@@ -51,7 +51,9 @@ def unforced(
     return tuple(
         d
         for d in found
-        if d.key not in harmless and not any(d.key == f or d.key.startswith(f"{f}.") for f in force)
+        if d.key not in harmless
+        and d.key.partition(".")[0] not in harmless
+        and not any(d.key == f or d.key.startswith(f"{f}.") for f in force)
     )
 
 

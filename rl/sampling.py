@@ -42,8 +42,11 @@ def sample_episodes(
     Returns:
         Metrics of the last batch; None if it was stopped: then nothing was written.
     """
-    if "answer" not in trainer.recipe.reward.parts:
-        raise RecipeError("a `sample` run needs the reward part `answer`, to know what was solved")
+    outcome = trainer.recipe.reward.outcome
+    if outcome not in [part.name for part in trainer.collector.judges.parts]:
+        raise RecipeError(
+            f"a `sample` run needs the reward part `{outcome}`, to know what was solved"
+        )
     staging = out / (KEPT + ".incomplete")
     durable.discard(staging)
     frontier: list[str] = []
@@ -51,9 +54,9 @@ def sample_episodes(
     with TraceWriter(staging) as writer:
         for number in range(1, trainer.recipe.steps + 1):
             collected = asyncio.run(trainer.play(number))
-            metrics = describe(collected)
+            metrics = describe(collected, outcome=outcome)
             metrics["kept"] = _keep(writer, collected, trainer.recipe.trace_least, number)
-            frontier += frontier_ids(collected, trainer.recipe.frontier)
+            frontier += frontier_ids(collected, trainer.recipe.frontier, outcome)
             on_step(number, metrics)
             if stop():
                 durable.discard(staging)
@@ -64,11 +67,13 @@ def sample_episodes(
     return metrics
 
 
-def frontier_ids(collected: Collected, which: str = "between") -> list[str]:
+def frontier_ids(
+    collected: Collected, which: str = "between", outcome: str = "answer"
+) -> list[str]:
     """Tasks that some attempts solved and some did not, or (`solvable`) that some solved."""
     found = []
     for task, scores in zip(collected.tasks, collected.scores, strict=True):
-        marks = [s.parts.get("answer") for s in scores if not isinstance(s.total, Unscored)]
+        marks = [s.parts.get(outcome) for s in scores if not isinstance(s.total, Unscored)]
         right = [float(m) for m in marks if isinstance(m, int | float)]
         if sum(right) > 0 and (which == "solvable" or sum(right) < len(right)):
             found.append(task.id)

@@ -105,19 +105,20 @@ MOVABLE = ("learner.loss.", "reward.options.", "estimator_options.")
 """Beginnings of keys that a schedule may move."""
 
 
-def check_schedules(schedules: Mapping[str, ScheduleSpec]) -> None:
-    """Refuse keys that nothing reads anew in every step.
+def check_schedules(recipe: Recipe) -> None:
+    """Refuse keys that nothing reads anew in every step, and keys that lead nowhere.
 
     Raises:
-        RecipeError: Names what may be scheduled.
+        RecipeError: Names what may be scheduled, or what does not fit.
     """
-    for key in schedules:
+    for key in recipe.schedules:
         if not key.startswith(MOVABLE):
             raise RecipeError(
                 f"schedules: {key!r} cannot be scheduled; what begins with one of "
                 f"{', '.join(MOVABLE)} can (the learning rate has learner.schedule, the number of "
                 "demonstrations curriculum demo_anneal)"
             )
+    at_step(recipe, 0)
 
 
 def _with(body: Mapping[str, Any], key: str, value: float) -> dict[str, Any]:

@@ -8,12 +8,12 @@ not done again, one that was stopped is resumed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vtool.config import build, to_plain
+from vtool.config import build, merged, to_plain
 from vtool.errors import RecipeError
 
 from .recipe import Recipe
@@ -60,17 +60,6 @@ def stage_recipe(recipe: Recipe, number: int, have: Artefacts) -> Recipe:
     if made.stages:
         raise RecipeError(f"recipe {recipe.name}, stage {number + 1}: a stage has no stages")
     return made
-
-
-def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys of `new` over those of `old`, key by key where both hold mappings."""
-    out = dict(old)
-    for key, value in new.items():
-        both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
-        # Options belong to the thing that they are options of, so they are replaced whole.
-        replace = not both or key.endswith("options")
-        out[key] = value if replace else merged(out[key], value)
-    return out
 
 
 def stage_folder(out: Path, recipe: Recipe, number: int) -> Path:

@@ -97,8 +97,11 @@ def _sample(
 
 
 def _tiny(recipe: Recipe, out: Path, tell: Tell) -> TrainResult:
-    """The shipped policies from nothing: `clean/` and `weak/`."""
-    from .tiny.warmstart import build
+    """The shipped policies of a world from nothing: `clean/` and `weak/`."""
+    if recipe.data.world == "moments":
+        from .tiny.moments_build import build
+    else:
+        from .tiny.warmstart import build
 
     if (out / "clean").exists():
         raise CheckpointError(f"{out} holds a policy already: use another folder")

@@ -119,7 +119,7 @@ class Trainer:
             learn=None,
         )
         found = await collector.collect(lambda n: chosen, len(chosen), key=(self.recipe.seed,))
-        numbers = describe(found)
+        numbers = describe(found, outcome=self.collector.judges.outcome)
         kept = ("accuracy", "reward/", "tool_rate", "turns", "time/generate")
         return {f"eval/{k}": v for k, v in numbers.items() if k.startswith(kept)}
 
@@ -131,7 +131,7 @@ class Trainer:
         collected = await self.play(number)
         if self.imitation is not None:
             self._imitate(self.imitation, collected, number)
-        metrics = describe(collected) | moved
+        metrics = describe(collected, outcome=self.collector.judges.outcome) | moved
         laid = time.monotonic()
         samples = [self.sample(c) for c in collected.credits]
         again = [self.sample(c) for c in collected.replayed]

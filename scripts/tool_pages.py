@@ -17,6 +17,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
 
@@ -72,13 +73,18 @@ OWN_NEEDS = {
 """Conditions that only their own class knows, told in words."""
 
 
+def ours() -> list[str]:
+    """Names of the tools that ship; others may be registered beside them."""
+    return sorted(point.name for point in entry_points(group="vtool.tools"))
+
+
 def main(words: Sequence[str]) -> int:
     """Write or check; the exit code."""
     if "--check" in words:
         wrong = check()
-        print("\n".join(wrong) or f"pages of {len(tools.names())} tools are as their code")
+        print("\n".join(wrong) or f"pages of {len(ours())} tools are as their code")
         return 1 if wrong else 0
-    chosen = [tools.get(name).spec.name for name in words] or tools.names()
+    chosen = [tools.get(name).spec.name for name in words] or ours()
     write(chosen)
     return 0
 
@@ -115,7 +121,7 @@ def check() -> list[str]:
         for path in sorted(FOLDER.glob("*.md"))
         if path not in wanted
     ]
-    for name in tools.names():
+    for name in ours():
         wrong += check_example(name, told)
     return wrong
 
@@ -141,7 +147,7 @@ def kept_words() -> dict[str, str]:
 
 def pages(told: dict[str, str]) -> dict[Path, str]:
     """Every page, as its code would have it."""
-    every = [tools.get(name) for name in tools.names()]
+    every = [tools.get(name) for name in ours()]
     found = {FOLDER / f"{t.spec.name}.md": page(t, told.get(t.spec.name)) for t in every}
     return {**found, FOLDER / "README.md": index(every)}
 

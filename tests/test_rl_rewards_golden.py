@@ -230,6 +230,29 @@ def test_weights_may_follow_the_step(step, want):
     assert total("scheduled", parts, weights=weights) == pytest.approx(want)
 
 
+LOST = (
+    "answer",
+    "answer_f1",
+    "call_ladder",
+    "call_match",
+    "city",
+    "country",
+    "curiosity_tool_rate",
+    "format",
+    "format_penalty",
+    "format_short",
+    "format_strict",
+    "mask_iou_last",
+    "otc",
+    "redundancy",
+    "state",
+    "tool_called",
+    "tool_used",
+    "tools_used_all",
+    "training_step",
+)
+
+
 def test_an_unknown_schedule_is_told():
     with pytest.raises(RecipeError, match="did you mean 'cosine'"):
         total("scheduled", {"a": 1.0, "training_step": 0.0}, weights={"a": {"kind": "cosin"}})
@@ -240,40 +263,5 @@ def test_an_unknown_schedule_is_told():
 )
 def test_what_a_judge_could_not_say_is_no_number(name):
     options = {"ladder": LADDER, "scheduled": {"weights": {"answer": 1.0}}}.get(name, {})
-    lost = dict.fromkeys(
-        (
-            *(
-                [
-                    "answer",
-                    "answer_f1",
-                    "format",
-                    "format_penalty",
-                    "format_short",
-                    "format_strict",
-                    "otc",
-                ]
-            ),
-            *(
-                [
-                    "tool_used",
-                    "tool_called",
-                    "tools_used_all",
-                    "call_ladder",
-                    "call_match",
-                    "redundancy",
-                ]
-            ),
-            *(
-                [
-                    "curiosity_tool_rate",
-                    "mask_iou_last",
-                    "training_step",
-                    "city",
-                    "state",
-                    "country",
-                ]
-            ),
-        ),
-        Unscored("the judge is down"),
-    )
+    lost = dict.fromkeys(LOST, Unscored("the judge is down"))
     assert isinstance(total(name, lost, **options), Unscored)

@@ -16,9 +16,10 @@ from vtool.data import load_tasks
 from vtool.data_check import check_data
 from vtool.data_rows import BadRow, read_rows
 from vtool.errors import DataError
-from vtool.geometry import Box
+from vtool.geometry import Box, Point
 from vtool.media import Image
-from vtool.task import Answer
+from vtool.message import ToolCall
+from vtool.task import Answer, Attributes, Boxes, Choice, Points
 
 ROW = {
     "id": "a",
@@ -168,7 +169,7 @@ def test_ids_are_unique(folder):
 @pytest.mark.parametrize("bbox", [[30, 20, 10, 40], [0, 0, 0, 5], [0, 0, 101, 5], [-1, 0, 5, 5]])
 def test_boxes_are_pixels_of_the_picture(folder, bbox):
     tasks = load_tasks(write(folder, {**ROW, "evidence": [{"image": 0, "bbox": bbox}]}))
-    with pytest.raises(DataError, match="line 1: evidence"):
+    with pytest.raises(DataError, match="line 1: box"):
         tasks[0]
 
 
@@ -255,3 +256,44 @@ def test_warnings_alone_are_fine(folder):
     report = check_data(write(folder, control))
     assert report.ok
     assert [f.level for f in report.findings] == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"),
+    [
+        ({"boxes": [[10, 20, 30, 40]]}, Boxes((Box(0.1, 0.25, 0.3, 0.5),))),
+        ({"points": [[10, 20], [50, 40]]}, Points((Point(0.1, 0.25), Point(0.5, 0.5)))),
+        ({"options": ["red", "blue"], "answer": "B"}, Choice(("red", "blue"), 1)),
+        ({"options": ["red", "blue"], "answer": "red"}, Choice(("red", "blue"), 0)),
+        (
+            {"attributes": {"colour": "red", "shape": ["disc", "circle"]}},
+            Attributes({"colour": ("red",), "shape": ("disc", "circle")}),
+        ),
+    ],
+)
+def test_other_things_than_words_are_wanted(folder, keys, wanted):
+    assert load_tasks(write(folder, {**without("answer"), **keys}))[0].reference == wanted
+
+
+def test_wanted_calls(folder):
+    call = {"name": "zoom", "arguments": {"image": "image_1", "bbox": [0, 0, 0.5, 0.5]}}
+    task = load_tasks(write(folder, {**ROW, "calls": [call]}))[0]
+    assert task.calls == (ToolCall("zoom", call["arguments"]),)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"boxes": [[1, 2, 3, 4]], "points": [[1, 2]]}, "one kind of reference"),
+        ({"boxes": [[1, 2, 3]]}, "boxes"),
+        ({"boxes": [[10, 20, 300, 40]]}, "leaves the picture"),
+        ({"points": [[1, 2]], "at": 1}, "picture 0 to 0"),
+        ({"options": ["red", "blue"], "answer": "green"}, "one of the options"),
+        ({"options": ["red", "blue"]}, "answer"),
+        ({"calls": [{"name": "zoom", "args": {}}]}, "calls"),
+    ],
+)
+def test_references_that_do_not_fit_are_told(folder, keys, says):
+    report = check_data(write(folder, {**without("answer"), **keys}))
+    assert not report.ok
+    assert says in report.findings[0].message

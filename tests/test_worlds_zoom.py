@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vtool.worlds.dataset import draw_many, make
+from vtool.data import load_tasks
+from vtool.data_check import check_data
+from vtool.worlds.dataset import ASKS, draw_many, make
 from vtool.worlds.drawing import COLORS, PALETTE, glyph
 from vtool.worlds.photos import divide, read_photos
 from vtool.worlds.zoom import FIXED, SIZES, Kind, Split, draw, quadrant, split_of
@@ -168,6 +170,8 @@ def test_bundled_photographs_are_real_jpegs(tmp_path: Path):
         (lambda folder: draw(0, frames=5), ValueError, "frames"),
         (lambda folder: make(folder, seed=0, sizes="odd"), ValueError, "varied"),
         (lambda folder: make(folder, seed=0, suffix="gif"), ValueError, "png"),
+        (lambda folder: make(folder, seed=0, ask="what"), ValueError, "one of digit"),
+        (lambda folder: make(folder, seed=0, none=1, ask="levels"), ValueError, "no digit"),
         (lambda folder: read_photos(folder), FileNotFoundError, "two photographs"),
         (lambda folder: divide([np.zeros((4, 4, 3), np.uint8)] * 2, "train"), ValueError, "got 1"),
     ],
@@ -186,3 +190,39 @@ def test_an_existing_task_file_is_left_alone(tmp_path: Path):
 def test_the_palette_is_what_the_questions_name():
     assert len(COLORS) == 8
     assert FIXED == (384, 384)
+
+
+def test_what_is_asked_becomes_the_reference(tmp_path: Path):
+    found = {}
+    for ask in ASKS:
+        made = make(tmp_path / ask, seed=5, none=0, one=2, two=1, ask=ask)
+        assert check_data(made).ok, ask
+        found[ask] = [load_tasks(made)[i] for i in range(3)]
+    digits = [t.reference.texts[0] for t in found["digit"]]
+    assert [t.reference.texts[0] for t in found["calls"]] == digits
+    assert sorted(len(t.calls) for t in found["calls"]) == [1, 1, 2]
+    parity = ["even" if int(d) % 2 == 0 else "odd" for d in digits]
+    assert [t.reference.values["parity"] for t in found["attributes"]] == [(p,) for p in parity]
+    for task, digit in zip(found["levels"], digits, strict=True):
+        assert {digit} == set(task.tags["city"]) < set(task.tags["state"])
+        assert set(task.tags["state"]) < set(task.tags["country"])
+    for task in found["box"]:
+        (box,) = task.reference.boxes
+        look = task.evidence[-1].shape
+        assert look.x1 <= box.x1 < box.x2 <= look.x2
+        assert look.y1 <= box.y1 < box.y2 <= look.y2
+
+
+def test_the_wanted_calls_show_the_target(tmp_path: Path):
+    """Zooming as the row says, the last picture is the place of the evidence."""
+    task = load_tasks(make(tmp_path, seed=5, none=0, one=0, two=1, ask="calls"))[0]
+    x1, y1, x2, y2 = 0.0, 0.0, 1.0, 1.0
+    for number, call in enumerate(task.calls, 1):
+        assert call.name == "zoom"
+        assert call.arguments["image"] == f"image_{number}"
+        a, b, c, d = call.arguments["bbox"]
+        w, h = x2 - x1, y2 - y1
+        x1, y1, x2, y2 = x1 + a * w, y1 + b * h, x1 + c * w, y1 + d * h
+    place = task.evidence[-1].shape
+    wanted = (place.x1, place.y1, place.x2, place.y2)
+    assert (x1, y1, x2, y2) == pytest.approx(wanted, abs=1e-6)

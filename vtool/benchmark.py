@@ -13,6 +13,7 @@ from vtool.metrics import exact_match
 from vtool.record import Episode
 from vtool.registry import Registry
 from vtool.task import Answer, Choice, Reference, Task
+from vtool.temporal_score import temporal_score
 
 Metric = Callable[[str | None, Task], float]
 """Answer and task to a number in [0, 1]."""
@@ -106,6 +107,7 @@ def _exact(answer: str | None, task: Task) -> float:
 
 
 metrics.add("exact_match", _exact)
+metrics.add("temporal", temporal_score)
 
 
 def benchmark(

@@ -38,8 +38,8 @@ def conditional_bonus(
         given: The outcome.
         above: What it must exceed.
     """
-    always = dict(base or {"answer": 0.8, "format_penalty": 0.2})
-    extra = dict(bonus or {"tool_used": 1.2})
+    always = dict({"answer": 0.8, "format_penalty": 0.2} if base is None else base)
+    extra = dict({"tool_used": 1.2} if bonus is None else bonus)
 
     def total(parts: Mapping[str, Marks]) -> float:
         out = dot(parts, always)
@@ -127,7 +127,7 @@ def asymmetric(
     Source: AdaReasoner's code: 8 or the mean of call scores 0 to 4; its variant is `right: 3`,
     `wrong: {answer: .5, call_ladder: .25}`. The paper's form is `gated`.
     """
-    other = dict(wrong or {"call_ladder": 1.0})
+    other = dict({"call_ladder": 1.0} if wrong is None else wrong)
 
     def total(parts: Mapping[str, Marks]) -> float:
         if number(parts, gate) < 1:
@@ -142,7 +142,7 @@ def gated(gate: str = "format", weights: Weights | None = None, *, closed: float
 
     Source: AdaReasoner's paper, R_fmt (l_t R_tool + l_a R_acc); TAPO closes at -1.
     """
-    inside = dict(weights or {"answer": 1.0})
+    inside = dict({"answer": 1.0} if weights is None else weights)
 
     def total(parts: Mapping[str, Marks]) -> float:
         return closed if number(parts, gate) < 1 else dot(parts, inside)
@@ -177,7 +177,7 @@ def stepped(
     tool: 1. For multiple choice `thresholds: [.5]`, `points: [1]`.
     Trap: a tool is worth as much as two steps of IoU.
     """
-    extra = dict(bonus or {"tool_used": 2.0})
+    extra = dict({"tool_used": 2.0} if bonus is None else bonus)
 
     def total(parts: Mapping[str, Marks]) -> float:
         found = steps_of(number(parts, outcome), thresholds, points)
@@ -213,7 +213,7 @@ def gated_curiosity(
     Source: Pixel-Reasoner's bonus (rate 1/8, three calls: +.0875 - .1), which its code also pays
     for wrong answers; the gate is ours. Without it: `weighted`.
     """
-    extra = dict(bonus or {"curiosity_tool_rate": 1.0, "redundancy": 1.0})
+    extra = dict({"curiosity_tool_rate": 1.0, "redundancy": 1.0} if bonus is None else bonus)
 
     def total(parts: Mapping[str, Marks]) -> float:
         out = number(parts, outcome)

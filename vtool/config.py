@@ -45,7 +45,19 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 
 
 class _OneKeyLoader(yaml.SafeLoader):
-    """The safe loader, for which a key that comes twice is an error rather than the last one."""
+    """The safe loader, for which a key that comes twice is an error rather than the last one.
+
+    Only true and false are truth values, as in YAML 1.2: `on` is the name of a key of ours.
+    """
+
+    yaml_implicit_resolvers: typing.ClassVar[dict[str, list[Any]]] = {
+        first: [
+            (tag, pattern)
+            for tag, pattern in found
+            if tag != "tag:yaml.org,2002:bool" or first in "tTfF"
+        ]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -77,9 +89,20 @@ def override(body: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
             at[name] = {**inner}
             at = at[name]
         try:
-            at[last] = yaml.safe_load(text)
+            at[last] = yaml.load(text, Loader=_OneKeyLoader)
         except yaml.YAMLError as err:
             raise RecipeError(f"override {pair!r}: the value is not YAML") from err
+    return out
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of `new` over those of `old`, key by key where both hold mappings."""
+    out = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+        # Options belong to the thing that they are options of, so they are replaced whole.
+        replace = not both or key.endswith("options")
+        out[key] = value if replace else merged(out[key], value)
     return out
 
 

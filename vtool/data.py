@@ -12,6 +12,8 @@ The ShareGPT form (``conversations`` of ``from``/``value``, ``image`` for a sing
 read too; there the last answer of the conversation is the reference if no ``answer`` is given.
 Boxes are pixels of the original picture, x1 y1 x2 y2, after its EXIF orientation. Pictures are
 decoded when a task is asked for, so that a file may be larger than memory. Nothing is fetched.
+Videos, and spans of seconds as answer or evidence: see `vtool.data_video`; boxes, points, options
+and attributes as answer: see `vtool.data_reference`.
 """
 
 from __future__ import annotations
@@ -21,13 +23,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import overload
 
+from vtool.data_reference import read_box, wanted_reference
 from vtool.data_rows import BadRow, Row, read_rows
-from vtool.errors import DataError, GeometryError, MediaError
-from vtool.geometry import Box, Convention, Units
+from vtool.data_video import VideoFile, reference, video_parts
+from vtool.errors import DataError, MediaError
 from vtool.media import Image
-from vtool.task import Answer, Evidence, Task, TaskPart
-
-_PIXELS = Convention(Units.ORIGINAL)
+from vtool.task import Evidence, Task, TaskPart
 
 
 class TaskFile(Sequence[Task]):
@@ -114,28 +115,38 @@ def check_pictures(path: str | Path, rows: Sequence[Row]) -> None:
     Raises:
         DataError: Names the first few that are not.
     """
-    absent = [(r.line, p) for r in rows for p in r.pictures if not p.is_file()]
+    named = [(r.line, p) for r in rows for p in (*r.pictures, *(v.path for v in r.videos))]
+    absent = [(line, p) for line, p in named if not p.is_file()]
     if absent:
         told = "; ".join(f"line {line}: {picture}" for line, picture in absent[:3])
-        raise DataError(f"{path}: {len(absent)} pictures are not there ({told})")
+        noun = "files" if any(r.videos for r in rows) else "pictures"
+        raise DataError(f"{path}: {len(absent)} {noun} are not there ({told})")
 
 
 def _task(file: Path, row: Row) -> Task:
     where = f"{file}, line {row.line}"
+    parts: list[TaskPart] = []
     try:
-        parts: list[TaskPart] = [Image.open(p) if isinstance(p, Path) else p for p in row.parts]
+        for part in row.parts:
+            if isinstance(part, VideoFile):
+                parts += video_parts(part, where)
+            else:
+                parts.append(Image.open(part) if isinstance(part, Path) else part)
     except MediaError as err:
         raise DataError(f"{where}: {err}") from err
     pictures = [p for p in parts if isinstance(p, Image)]
     return Task(
         id=row.id,
         prompt=tuple(parts),
-        reference=Answer(row.answers),
+        reference=wanted_reference(where, row.wanted, row.answers, pictures)
+        or reference(row.answers, row.spans),
         evidence=tuple(
             Evidence(at, read_box(where, bbox, pictures[at])) for at, bbox in row.evidence
-        ),
+        )
+        + tuple(Evidence(at, span) for at, span in row.moments),
         tools=row.tools,
         system=row.system,
+        calls=row.wanted.calls,
         tags=row.tags or {},
     )
 
@@ -148,18 +159,3 @@ def check_unchanged(task: str, before: Sequence[str], now: Sequence[str]) -> Non
     """
     if list(before) != list(now):
         raise DataError(f"task {task!r}: a picture's file changed since it was first read")
-
-
-def read_box(where: str, bbox: Sequence[float], picture: Image) -> Box:
-    """Pixels of a picture to a box.
-
-    Raises:
-        DataError: Inverted, empty, or not wholly inside the picture.
-    """
-    width, height = picture.size
-    try:
-        if min(bbox) < 0 or bbox[2] > width or bbox[3] > height:
-            raise GeometryError(f"the box leaves the picture of {width}x{height} pixels")
-        return _PIXELS.read_box(bbox, original=picture.size)
-    except GeometryError as err:
-        raise DataError(f"{where}: evidence {list(bbox)}: {err}") from err

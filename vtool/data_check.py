@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from vtool.data import read_box
+from vtool.data_reference import read_box, wanted_reference
 from vtool.data_rows import BadRow, Row, read_rows
+from vtool.data_video import check_inside
 from vtool.errors import DataError, MediaError
 from vtool.media import Image
 from vtool.picture_file import decode_picture, read_bytes
+from vtool.video.errors import VideoError
+from vtool.video.source import Video
 
 CONTROL_TOKENS = (
     "<|im_start|>",
@@ -84,6 +87,7 @@ def check_data(path: str | Path, *, root: str | Path | None = None) -> DataRepor
             continue
         findings += _duplicate(row, lines)
         findings += _pictures(row)
+        findings += _videos(row)
         findings += _controls(row)
     if count == 0:
         findings.append(Finding(Level.ERROR, "empty", 0, "", "the file holds no row"))
@@ -117,6 +121,31 @@ def _pictures(row: Row) -> Iterator[Finding]:
             read_box("", bbox, shown)
         except DataError as err:
             yield Finding(Level.ERROR, "bad_box", row.line, row.id, str(err).removeprefix(": "))
+    seen = [picture for picture in pictures if picture is not None]
+    if len(seen) == len(pictures):
+        try:
+            wanted_reference("", row.wanted, row.answers, seen)
+        except DataError as err:
+            said = str(err).removeprefix(": ")
+            yield Finding(Level.ERROR, "bad_reference", row.line, row.id, said)
+
+
+def _videos(row: Row) -> Iterator[Finding]:
+    videos: list[Video | None] = []
+    for file in row.videos:
+        try:
+            videos.append(Video.open(file.path))
+        except VideoError as err:
+            videos.append(None)
+            yield Finding(Level.ERROR, "bad_video", row.line, row.id, f"{file.path.name}: {err}")
+    for at, span in (*((0, s) for s in row.spans), *row.moments):
+        video = videos[at]
+        try:
+            if video is not None:
+                check_inside("", span, video)
+        except (DataError, VideoError) as err:
+            said = str(err).removeprefix(": ")
+            yield Finding(Level.ERROR, "bad_span", row.line, row.id, said)
 
 
 def _controls(row: Row) -> Iterator[Finding]:

@@ -7,18 +7,23 @@ came.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
+from vtool.data_reference import ReferenceLine, Wanted, read_wanted
+from vtool.data_video import MAX_GLANCE, VideoFile, read_span
 from vtool.errors import DataError, MediaError
+from vtool.geometry import Span
 from vtool.message import Json
 from vtool.picture_file import inside
 
 PLACEHOLDER = "<image>"
+VIDEO = "<video>"
 MAX_LINE = 10_000_000
 MAX_PICTURES = 128
 _ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant"}
@@ -28,9 +33,26 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+_Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
 class _Place(_Strict):
     image: int = 0
     bbox: Annotated[list[float], Field(min_length=4, max_length=4)]
+
+
+class _Moment(_Strict):
+    video: int = 0
+    span: _Pair
+
+
+def _tag_of(place: object) -> str:
+    return "<video>" if isinstance(place, dict) and "span" in place else "<image>"
+
+
+_Evidence = Annotated[
+    Annotated[_Place, Tag("<image>")] | Annotated[_Moment, Tag("<video>")], Discriminator(_tag_of)
+]
 
 
 class _Said(BaseModel):
@@ -41,17 +63,20 @@ class _Said(BaseModel):
     content: str | list[dict[str, Any]] | None = None
 
 
-class _Line(BaseModel):
+class _Line(ReferenceLine, BaseModel):
     """One row as written. Keys that are not ours are kept out silently: users' files have them."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
     id: str | int | None = None
     images: list[str] | None = None
     image: str | None = None
+    videos: list[str] = []
+    glance: Annotated[int, Field(ge=0, le=MAX_GLANCE)] = 0
     messages: list[_Said] | None = None
     conversations: list[dict[str, Any]] | None = None
     answer: str | list[str] | None = None
-    evidence: list[_Place] = []
+    spans: list[_Pair] = []
+    evidence: list[_Evidence] = []
     tags: dict[str, Any] = {}
     tools: list[str] | None = None
 
@@ -71,14 +96,25 @@ class Row:
 
     id: str
     line: int
-    parts: tuple[str | Path, ...]
-    """The question in order: words, and paths of pictures."""
+    parts: tuple[str | Path | VideoFile, ...]
+    """The question in order: words, paths of pictures, and videos."""
     answers: tuple[str, ...]
     evidence: tuple[tuple[int, tuple[float, float, float, float]], ...] = ()
     """Index of a picture, and pixels of it."""
     system: str | None = None
     tools: tuple[str, ...] | None = None
     tags: Mapping[str, Json] | None = None
+    spans: tuple[Span, ...] = ()
+    """Stretches of the first video that a right answer names."""
+    moments: tuple[tuple[int, Span], ...] = ()
+    """Evidence in videos: index of a video, and a stretch of it."""
+    wanted: Wanted = field(default_factory=Wanted)
+    """What else than words and spans is wanted, and the calls that lead there."""
+
+    @property
+    def videos(self) -> tuple[VideoFile, ...]:
+        """Videos, in order."""
+        return tuple(p for p in self.parts if isinstance(p, VideoFile))
 
     @property
     def pictures(self) -> tuple[Path, ...]:
@@ -120,12 +156,18 @@ def _row(where: str, number: int, text: str, folder: Path) -> Row | BadRow:
             raise DataError(
                 f"{where}: expected one user message (one question a row), got {len(question)}"
             )
+        if not line.videos and isinstance(question[0], list):
+            _check_no_video(where, question[0])
+        wanted = read_wanted(where, line, len(paths))
         return Row(
             id=str(line.id) if line.id is not None else f"row-{number}",
             line=number,
-            parts=_parts(where, _words(where, question[0]), paths),
-            answers=_answers(where, line, said),
+            parts=_parts(where, _words(where, question[0]), paths, _videos(where, line, folder)),
+            answers=_answers(where, line, said, wanted),
+            wanted=wanted,
+            spans=tuple(read_span(where, pair) for pair in line.spans),
             evidence=tuple(_places(where, line, len(paths))),
+            moments=tuple(_moments(where, line)),
             system=system,
             tools=tuple(line.tools) if line.tools is not None else None,
             tags=line.tags,
@@ -185,37 +227,61 @@ def _words(where: str, content: str | list[dict[str, Any]]) -> str:
         kind = part.get("type")
         if kind == "text" and isinstance(part.get("text"), str):
             words += part["text"]
-        elif kind == "image":
-            words += PLACEHOLDER
+        elif kind in ("image", "video"):
+            words += PLACEHOLDER if kind == "image" else VIDEO
         else:
             raise DataError(
-                f"{where}: expected content parts of type 'text' or 'image', got {kind!r}"
+                f"{where}: expected content parts of type 'text', 'image' or 'video', got {kind!r}"
             )
     return words
 
 
-def _parts(where: str, words: str, paths: Sequence[Path]) -> tuple[str | Path, ...]:
-    """Put pictures where the placeholders stand; without placeholders they come first."""
-    count = words.count(PLACEHOLDER)
-    if count == 0:
-        return (*paths, words)
-    if count != len(paths):
-        raise DataError(
-            f"{where}: expected as many {PLACEHOLDER} as pictures, got {count} for {len(paths)}"
-        )
-    parts: list[str | Path] = []
-    for text, path in zip(words.split(PLACEHOLDER), (*paths, None), strict=True):
-        parts += [p for p in (text, path) if p]
-    return tuple(parts)
+def _check_no_video(where: str, content: Sequence[Mapping[str, Any]]) -> None:
+    if any(part.get("type") == "video" for part in content):
+        raise DataError(f"{where}: a content part is of type 'video', but `videos` names none")
+
+
+def _parts(
+    where: str, words: str, paths: Sequence[Path], videos: Sequence[VideoFile]
+) -> tuple[str | Path | VideoFile, ...]:
+    """Put pictures and videos where their marks stand; those without any mark come first."""
+    front: list[str | Path | VideoFile] = []
+    waiting: dict[str, list[Path | VideoFile]] = {PLACEHOLDER: list(paths), VIDEO: list(videos)}
+    for mark, files in waiting.items():
+        count = words.count(mark)
+        if count == 0 and (files or mark == PLACEHOLDER):
+            front += files
+            files.clear()
+        elif count != len(files) and (files or mark == PLACEHOLDER):
+            noun = "pictures" if mark == PLACEHOLDER else "videos"
+            raise DataError(
+                f"{where}: expected as many {mark} as {noun}, got {count} for {len(files)}"
+            )
+    if not any(waiting.values()):
+        return (*front, words)
+    marks = "|".join(re.escape(m) for m, files in waiting.items() if files)
+    parts = front
+    for piece in re.split(f"({marks})", words):
+        parts.append(waiting[piece].pop(0) if waiting.get(piece) else piece)
+    return tuple(p for p in parts if p)
+
+
+def _videos(where: str, line: _Line, folder: Path) -> list[VideoFile]:
+    return [VideoFile(_inside(where, folder, name), line.glance) for name in line.videos]
 
 
 def _answers(
-    where: str, line: _Line, said: Sequence[tuple[str, str | list[dict[str, Any]]]]
+    where: str,
+    line: _Line,
+    said: Sequence[tuple[str, str | list[dict[str, Any]]]],
+    wanted: Wanted,
 ) -> tuple[str, ...]:
     given = line.answer
     if given is None and said and said[-1][0] == "assistant":
         given = _words(where, said[-1][1])
     answers = (given,) if isinstance(given, str) else tuple(given or ())
+    if not answers and ((line.spans and line.videos) or not wanted.needs_words):
+        return ()
     if not answers or not all(a.strip() for a in answers):
         raise DataError(
             f"{where}: expected `answer` (a text or a list of texts) or a last assistant "
@@ -228,12 +294,28 @@ def _places(
     where: str, line: _Line, pictures: int
 ) -> Iterator[tuple[int, tuple[float, float, float, float]]]:
     for place in line.evidence:
+        if isinstance(place, _Moment):
+            continue
         if not 0 <= place.image < pictures:
             raise DataError(
                 f"{where}: expected evidence on picture 0 to {pictures - 1}, got {place.image}"
             )
         x1, y1, x2, y2 = place.bbox
         yield place.image, (x1, y1, x2, y2)
+
+
+def _moments(where: str, line: _Line) -> Iterator[tuple[int, Span]]:
+    if line.spans and not line.videos:
+        raise DataError(f"{where}: expected `videos` beside `spans`, got none")
+    for place in line.evidence:
+        if isinstance(place, _Place):
+            continue
+        if not 0 <= place.video < len(line.videos):
+            raise DataError(
+                f"{where}: expected evidence in video 0 to {len(line.videos) - 1}, "
+                f"got {place.video}"
+            )
+        yield place.video, read_span(where, place.span)
 
 
 def _inside(where: str, folder: Path, name: str) -> Path:
@@ -258,7 +340,8 @@ def check_count(where: str, pictures: int) -> None:
 
 def _explain(err: ValidationError) -> str:
     first = err.errors(include_url=False)[0]
-    field = ".".join(str(p) for p in first["loc"]) or "row"
+    marks = (PLACEHOLDER, VIDEO)
+    field = ".".join(str(p) for p in first["loc"] if p not in marks) or "row"
     got = repr(first.get("input"))
     got = got if len(got) <= 80 else got[:77] + "..."
     return f"field {field!r}: {first['msg'][:1].lower()}{first['msg'][1:]}, got {got}"

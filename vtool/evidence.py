@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vtool.geometry import Box, Mask, Region
+from vtool.geometry import Box, Mask, Region, Span
 from vtool.record import Episode
 from vtool.store import Store
 from vtool.task import Task
@@ -28,10 +28,12 @@ def on_source(store: Store, handle: str) -> Region | None:
 
 
 def target(task: Task, store: Store) -> Region | None:
-    """The innermost place that holds the answer, on its picture of the prompt."""
+    """The innermost place that holds the answer, on its picture of the prompt; no time."""
     if not task.evidence:
         return None
     last = task.evidence[-1]
+    if isinstance(last.shape, Span):
+        return None
     roots = [e for e in store.images() if e.origin.parent is None]
     return Region(roots[last.image].handle, last.shape)
 

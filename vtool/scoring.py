@@ -50,6 +50,29 @@ def score_group(
     return scores
 
 
+class TooManyUnscored(VToolError, RuntimeError):
+    """Parts keep giving no number; the first reason is told."""
+
+
+def check_unscored(scores: Sequence[Score], most: float) -> None:
+    """A few episodes without a score are masked; a run that cannot score must not go on.
+
+    Args:
+        scores: Of a step; episodes that failed by our fault are not counted here.
+        most: Share of the others that may be unscored.
+
+    Raises:
+        TooManyUnscored: More are.
+    """
+    judged = [s for s in scores if s.parts]
+    lost = [s.total for s in judged if isinstance(s.total, Unscored)]
+    if len(lost) > most * len(judged):
+        raise TooManyUnscored(
+            f"{len(lost)} of {len(judged)} episodes could not be scored; the first: "
+            f"{lost[0].reason}. A judge may be down, or a part gives NaN or infinity"
+        )
+
+
 def _marks(
     alive: Sequence[Episode], task: Task, judges: Sequence[RewardPart], step: int
 ) -> list[dict[str, Marks]]:

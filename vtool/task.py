@@ -10,6 +10,7 @@ from vtool.errors import DataError
 from vtool.geometry import Box, Mask, Point, Shape, Span
 from vtool.media import Clip, Image
 from vtool.message import Json, ToolCall
+from vtool.track import Track
 from vtool.video.source import Video
 
 TaskPart: TypeAlias = str | Image | Clip | Video
@@ -81,12 +82,33 @@ class Attributes:
     values: Mapping[str, tuple[str, ...]]
 
 
-Reference: TypeAlias = Answer | Boxes | Points | Spans | Masks | Choice | Attributes
+@dataclass(frozen=True, slots=True)
+class Grounded:
+    """Words and the stretches of time that show them, both in one answer."""
+
+    answer: Answer
+    spans: Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """A thing to be followed through one clip of the prompt (0-based)."""
+
+    track: Track
+    clip: int = 0
+
+
+Reference: TypeAlias = (
+    Answer | Boxes | Points | Spans | Masks | Choice | Attributes | Grounded | Tracks
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Where the answer can be seen: a shape on one picture of the prompt (0-based)."""
+    """Where the answer can be seen: a shape on one picture of the prompt (0-based).
+
+    A `Span` is a stretch of one of the prompt's videos, counted by themselves.
+    """
 
     image: int
     shape: Shape

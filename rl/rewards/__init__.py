@@ -13,6 +13,7 @@ from . import (
     presets,
     shapes,
     shaping,
+    temporal,
     tools,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "presets",
     "shapes",
     "shaping",
+    "temporal",
     "tools",
 ]

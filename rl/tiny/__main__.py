@@ -15,15 +15,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, nargs="?", help="folder for clean/ and weak/")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, help="shrink the recipe (full: 15)")
-    parser.add_argument("--count", type=int, default=400, help="held-out pictures a measurement")
+    parser.add_argument("--count", type=int, default=400, help="held-out pictures or videos")
+    parser.add_argument("--world", choices=("zoom", "moments"), default="zoom")
     parser.add_argument("--measure", type=Path, help="measure this checkpoint folder instead")
     options = parser.parse_args(arguments)
     if (options.out is None) == (options.measure is None):
         parser.error("give either OUT to build or --measure FOLDER")
     if options.measure is not None:
-        _measure(options.measure, options.count)
+        (_measure_moments if options.world == "moments" else _measure)(
+            options.measure, options.count
+        )
         return 0
-    from .warmstart import build
+    if options.world == "moments":
+        from .moments_build import build
+    else:
+        from .warmstart import build
 
     build(options.out, seed=options.seed, minutes=options.minutes, count=options.count, log=_print)
     return 0
@@ -41,6 +47,16 @@ def _measure(folder: Path, count: int) -> None:
     torch.set_num_threads(1)
     scribe = Scribe(Tokenizer.from_file(str(folder / "tokenizer.json")))
     report(VLM.load(folder), scribe, folder.name, count, _print)
+
+
+def _measure_moments(folder: Path, count: int) -> None:
+    import torch
+
+    from .moments_measure import measure
+
+    torch.set_num_threads(1)
+    for kind, found in measure(folder, count=count).items():
+        _print({"policy": folder.name, "questions": kind, **found})
 
 
 def _print(entry: dict[str, Any]) -> None:

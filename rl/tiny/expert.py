@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from vtool.worlds import zoom as world
 from vtool.worlds.drawing import Pixels
+from vtool.worlds.moments import Moment
 
 from .spec import FAMILY, SPEC
 from .views import zoom
@@ -52,7 +53,7 @@ class Demo:
     """True where the policy wrote the token."""
     views: list[Pixels]
     """Crops of the original before resizing, in order; the first is the whole picture."""
-    scene: world.Scene
+    scene: world.Scene | Moment
 
 
 def jittered_box(

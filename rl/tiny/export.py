@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from tokenizers import Tokenizer
 from transformers import GenerationConfig
 
 from vtool.families.vlm import VLM
 
 from . import tokenizer as tokens
-from .expert import Scribe
-
-VTOOL = {
-    "announce": False,
-    "dialect": "hermes",
-    "tools": ["zoom"],
-}
 
 
-def export(vlm: VLM, scribe: Scribe, folder: Path, card: str) -> None:
+class HasTokenizer(Protocol):
+    """What an export needs to know of a scribe."""
+
+    tokenizer: Tokenizer
+
+
+def export(
+    vlm: VLM,
+    scribe: HasTokenizer,
+    folder: Path,
+    card: str,
+    tools: Sequence[str] = ("zoom",),
+) -> None:
     """Write weights (fp32 safetensors), configurations, tokenizer and card.
 
     Args:
@@ -28,6 +35,7 @@ def export(vlm: VLM, scribe: Scribe, folder: Path, card: str) -> None:
         scribe: Holds its tokenizer.
         folder: Created if needed; files of the same name are replaced.
         card: Text of ``README.md``.
+        tools: Tools that the policy was trained with.
     """
     folder.mkdir(parents=True, exist_ok=True)
     vlm.model.config.dtype = "float32"
@@ -40,7 +48,8 @@ def export(vlm: VLM, scribe: Scribe, folder: Path, card: str) -> None:
     )
     vlm.save(folder)
     tokens.save(scribe.tokenizer, folder)
-    _write(folder / "vtool.json", VTOOL)
+    syntax = {"announce": False, "dialect": "hermes", "tools": list(tools)}
+    _write(folder / "vtool.json", syntax)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 

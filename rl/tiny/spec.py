@@ -31,7 +31,7 @@ SPEC: Final = PixelSpec(
 FAMILY: Final[QwenVL] = family("qwen3_vl").with_spec(SPEC)
 
 
-def new_policy(tokenizer: Tokenizer, seed: int) -> VLM:
+def new_policy(tokenizer: Tokenizer, seed: int, spec: PixelSpec = SPEC) -> VLM:
     """A policy with random weights; the same seed gives the same weights.
 
     ``initializer_range`` is 0.08: at width 64 the library's 0.02 leaves the signal too small to
@@ -52,4 +52,4 @@ def new_policy(tokenizer: Tokenizer, seed: int) -> VLM:
         pad_id=tokenizer.token_to_id("<|endoftext|>"),
     )
     torch.manual_seed(seed)
-    return VLM.from_config(config, spec=SPEC)
+    return VLM.from_config(config, spec=spec)

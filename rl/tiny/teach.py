@@ -84,7 +84,7 @@ def policy_loss(
     groups: dict[int, list[Demo]] = {}
     for demo in rows:
         groups.setdefault(len(demo.views), []).append(demo)
-    batches = [collate(groups[count], image) for count in sorted(groups)]
+    batches = [collate(groups[count], image, family=vlm.family) for count in sorted(groups)]
     with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
         vision, places = see(vlm, [v for batch in batches for v in batch.views])
     losses, tokens = [], []
@@ -109,6 +109,7 @@ def teach(
     log: Log,
     every: int = 50,
     source: Source = demos,
+    numbers: Sequence[str] = NUMBERS,
 ) -> float:
     """Run one lesson in place.
 
@@ -120,12 +121,13 @@ def teach(
         log: Receives one record now and then.
         every: Steps between records.
         source: Makes a batch; the expert's demonstrations by default.
+        numbers: Tokens whose cross-entropy is watched.
 
     Returns:
         Running cross-entropy of the coordinate tokens at the end.
     """
     rng = np.random.default_rng([seed, 2, *lesson.name.encode()])
-    numbers = torch.tensor([scribe.tokenizer.token_to_id(n) for n in NUMBERS])
+    watched = torch.tensor([scribe.tokenizer.token_to_id(n) for n in numbers])
     seen = {id(p) for p in vlm.vision.parameters()} if lesson.frozen else set()
     weights = [p for p in vlm.parameters() if id(p) not in seen]
     optimizer = torch.optim.AdamW(weights, lr=lesson.rate, betas=(0.9, 0.98), weight_decay=0.01)
@@ -142,7 +144,7 @@ def teach(
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         with torch.no_grad():
-            at = float(losses[torch.isin(wanted, numbers)].mean())
+            at = float(losses[torch.isin(wanted, watched)].mean())
             running = at if math.isnan(running) else 0.9 * running + 0.1 * at
             now = float(losses.mean())
             mean = now if math.isnan(mean) else 0.9 * mean + 0.1 * now

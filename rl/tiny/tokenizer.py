@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +29,9 @@ MARKERS: Final = (
     "</answer>",
 )
 NUMBERS: Final = tuple(str(v) for v in range(0, 1001, 10))
+SECONDS: Final = tuple(str(v) for v in range(121))
+"""Whole seconds of a time; with a tenth behind it, a time is two tokens."""
+TENTHS: Final = tuple(f".{v}" for v in range(10))
 LEARNT: Final = 560
 """Ids given to text; the embedding has more rows (``ROWS``), free for later vocabularies."""
 ROWS: Final = 680
@@ -59,11 +62,22 @@ CHAT_TEMPLATE: Final = (
 )
 
 
-def train(texts: Iterable[str]) -> Tokenizer:
+def train(
+    texts: Iterable[str],
+    numbers: Sequence[str] = NUMBERS,
+    tenths: Sequence[str] = (),
+    learnt: int = LEARNT,
+) -> Tokenizer:
     """Learn the merges from example texts.
 
     Ids: special tokens first, then markers, bytes, merges, and one token per multiple of ten up
     to 1000, so that a box is four tokens and the text stays ordinary JSON.
+
+    Args:
+        texts: What the policy will read and write.
+        numbers: Numbers that are one token where they stand alone.
+        tenths: Ends of numbers that are one token wherever they stand.
+        learnt: Ids given to text.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -76,7 +90,7 @@ def train(texts: Iterable[str]) -> Tokenizer:
     named: list[str | AddedToken] = [AddedToken(t, special=True, normalized=False) for t in SPECIAL]
     named += [AddedToken(t, special=False, normalized=False) for t in MARKERS]
     trainer = trainers.BpeTrainer(
-        vocab_size=LEARNT - len(NUMBERS) + 1,  # "0" is a byte already
+        vocab_size=learnt - len([n for n in (*numbers, *tenths) if len(n) > 1]),
         special_tokens=named,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
@@ -85,7 +99,8 @@ def train(texts: Iterable[str]) -> Tokenizer:
     tokenizer.train_from_iterator([*plain, *LATER], trainer)
     # The trainer marks what it is given as special; markers must survive decoding.
     tokenizer.add_tokens([AddedToken(t, special=False, normalized=False) for t in MARKERS])
-    tokenizer.add_tokens([AddedToken(t, single_word=True, normalized=False) for t in NUMBERS])
+    tokenizer.add_tokens([AddedToken(t, single_word=True, normalized=False) for t in numbers])
+    tokenizer.add_tokens([AddedToken(t, normalized=False) for t in tenths])
     return tokenizer
 
 

@@ -16,6 +16,7 @@ from vtool.media import Image
 from vtool.observation import Observation, Way
 from vtool.programs.solo import play
 from vtool.record import Episode, Sampling
+from vtool.reward import parts
 from vtool.seat import Seat
 from vtool.task import Answer, Evidence, Task
 from vtool.tool import tool
@@ -61,7 +62,10 @@ def nothing(image: Image) -> str:
 TOOLS = (zoom, outline, read, nothing)
 
 
-def question(reference=None, evidence=(Evidence(0, TARGET),), words="what?", **options) -> Task:
+TARGETS = (Evidence(0, TARGET),)
+
+
+def question(reference=None, evidence=TARGETS, words="what?", **options) -> Task:
     """A task on one picture of 200 by 100."""
     shown = picture(200, 100, 1)
     given = reference or Answer(("42",))
@@ -101,3 +105,21 @@ def attempt(task: Task, *turns: str, seed: int = 0, dialect: str = "hermes", **l
     episode = asyncio.run(play(env, seats, key=(seed,)))
     assert not episode.stop.ours, episode.error
     return episode
+
+
+BAD_CALL = "so\n<tool_call>\n{zoom}\n</tool_call>"
+"""A turn whose call cannot be read."""
+
+
+def mark(name: str, episode: Episode, task: Task, **options):
+    """What a part says of an attempt."""
+    return parts.get(name).set(**options).fn(episode, task)
+
+
+def scores(name: str, task: Task, *turns: str, **options):
+    """The same, played first."""
+    return mark(name, attempt(task, *turns), task, **options)
+
+
+FULL = look(box=(0, 0, 1000, 1000))
+"""A zoom that shows the whole picture again."""

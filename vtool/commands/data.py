@@ -13,7 +13,7 @@ from vtool.errors import DataError, UnknownName, require
 
 app = typer.Typer(help="Make task files, or check them.", no_args_is_help=True)
 
-WORLDS = ("zoom",)
+WORLDS = ("zoom", "moments")
 
 
 @app.command()
@@ -42,7 +42,7 @@ def check(
 
 @app.command()
 def make(
-    world: Annotated[str, typer.Argument(help="Which world: zoom.")],
+    world: Annotated[str, typer.Argument(help="Which world: zoom or moments.")],
     out: Annotated[Path, typer.Option(help="Folder to write; it must hold no task file.")],
     seed: Annotated[int, typer.Option(help="Of the pictures.")] = 0,
     none: Annotated[int, typer.Option(min=0, help="Questions that the first look answers.")] = 0,
@@ -54,11 +54,21 @@ def make(
     ] = None,
     sizes: Annotated[str, typer.Option(help="fixed or varied.")] = "fixed",
     suffix: Annotated[str, typer.Option(help="png or jpg.")] = "png",
+    ask: Annotated[
+        str, typer.Option(help="Of zoom: digit, calls, attributes, levels or box.")
+    ] = "digit",
+    videos: Annotated[int, typer.Option(min=1, help="Of moments: how many videos.")] = 100,
+    asks: Annotated[
+        str, typer.Option(help="Of moments: questions about each, of what,where,when,both.")
+    ] = "what,where,when,both",
     json: AsJson = False,
 ) -> None:
-    """Write a world as files: pictures and a task file such as users bring."""
+    """Write a world as files: pictures or videos, and a task file such as users bring."""
     if world not in WORLDS:
         raise UnknownName("world", world, WORLDS)
+    if world == "moments":
+        _make_moments(out, seed, videos, asks.split(","), split, json)
+        return
     if not none + one + two:
         raise DataError("no question was asked for: give --none, --one or --two a count")
     from vtool.worlds.dataset import make as make_zoom
@@ -79,6 +89,7 @@ def make(
             photos=photos,
             sizes=sizes,
             suffix=suffix,
+            ask=ask,
         )
     except (FileExistsError, FileNotFoundError, ValueError) as err:
         raise DataError(str(err)) from err
@@ -86,3 +97,19 @@ def make(
         print_json({"tasks": str(tasks), "rows": none + one + two})
     else:
         typer.echo(f"{none + one + two} questions in {tasks}")
+
+
+def _make_moments(
+    out: Path, seed: int, videos: int, asks: list[str], split: str, json: bool
+) -> None:
+    from vtool.worlds.moments_files import make as make_videos
+
+    try:
+        tasks = make_videos(out, seed=seed, videos=videos, asks=asks, split=split)
+    except (FileExistsError, ValueError) as err:
+        raise DataError(str(err)) from err
+    count = videos * len(asks)
+    if json:
+        print_json({"tasks": str(tasks), "rows": count})
+    else:
+        typer.echo(f"{count} questions about {videos} videos in {tasks}")
