@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from vtool.message import Json
 from vtool.metrics import exact_match
 from vtool.record import Episode
 from vtool.registry import Registry
-from vtool.task import Answer, Task
+from vtool.task import Answer, Choice, Reference, Task
 from vtool.temporal_score import temporal_score
 
 Metric = Callable[[str | None, Task], float]
@@ -20,9 +22,51 @@ Metric = Callable[[str | None, Task], float]
 class TaskSource(Protocol):
     """Reads a benchmark's files."""
 
-    def __call__(self, root: Path) -> Iterator[Task]:
-        """Tasks below `root`, in a fixed order."""
+    def __call__(self, root: Path) -> Iterable[Task]:
+        """Tasks below `root`, in a fixed order; best a sequence with `ids` that decodes late."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One answer with its score: what a benchmark's own table is made of."""
+
+    id: str
+    reference: Reference
+    answer: str | None
+    score: float
+    tags: Mapping[str, Json] = field(default_factory=dict)
+
+
+Summary = Callable[[Sequence[Judged]], Mapping[str, float]]
+"""A benchmark's own table: names to numbers, shares in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A form in which a benchmark's files lie on disk.
+
+    Args:
+        form: Kind of files.
+        where: What lies where below the root.
+        seen: How we know: "verified: ..." or "documented: ...".
+    """
+
+    form: str
+    where: str
+    seen: str
+
+
+def mean_score(judged: Sequence[Judged]) -> dict[str, float]:
+    """The mean over all answers, and nothing else."""
+    return {"overall": math.fsum(j.score for j in judged) / len(judged) if judged else 0.0}
+
+
+def accepted(task: Task) -> tuple[str, ...]:
+    """The reference as answers, each of which should score 1."""
+    if isinstance(task.reference, Choice):
+        return (task.reference.letter,)
+    return task.reference.texts if isinstance(task.reference, Answer) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +78,15 @@ class Benchmark:
     metric: str = "exact_match"
     tools: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    summary: Summary = mean_score
+    """Its own table, beside the mean of the metric."""
+    published: str | None = None
+    """Metric that gives the published scorer's number, where it differs from ours."""
+    layouts: tuple[Layout, ...] = ()
+    says: Callable[[Task], Sequence[str]] = accepted
+    """The reference as answers; each must score 1."""
+    about: str = ""
+    """What it measures, and where it comes from."""
 
     def score(self, episode: Episode, task: Task) -> float:
         """The metric of a finished episode."""
@@ -45,13 +98,12 @@ class Benchmark:
 
 
 benchmarks: Registry[Benchmark] = Registry("benchmark", "vtool.benchmarks")
-metrics: Registry[Metric] = Registry("metric")
+metrics: Registry[Metric] = Registry("metric", "vtool.metrics")
 
 
 def _exact(answer: str | None, task: Task) -> float:
-    if not isinstance(task.reference, Answer):
-        return 0.0
-    return exact_match(answer, task.reference.texts)
+    texts = accepted(task)
+    return exact_match(answer, texts) if texts else 0.0
 
 
 metrics.add("exact_match", _exact)

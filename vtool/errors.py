@@ -149,6 +149,7 @@ _INSTALL = {
     "vision": "pip install 'vtool-agent[vision]'",
     "segment": "pip install 'vtool-agent[segment]'",
     "spatial": "pip install 'vtool-agent[spatial]'",
+    "eval": "pip install 'vtool-agent[eval]'",
     "mcp": "pip install 'vtool-agent[mcp]'",
     "demo": "pip install 'vtool-agent[demo]'",
 }

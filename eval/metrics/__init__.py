@@ -1,0 +1,1 @@
+"""Metrics of published benchmarks: how each reads an answer, and how it sums up."""
