@@ -1,5 +1,6 @@
 """Open vocabulary on tiny random checkpoints of the real classes, and pointing."""
 
+import asyncio
 import json
 
 import numpy as np
@@ -13,16 +14,20 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 from skimage import data
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
-from vtool.vision_tools.backends import zero_shot
+from vtool.vision_tools.backends import vlm_point, zero_shot
 from vtool.vision_tools.backends.detection import unit_box
 from vtool.vision_tools.ground import GroundSettings
 from vtool.vision_tools.point import PointSettings
 
 from vtool.check import check_tool
-from vtool.errors import FaultCode, ModelFault, RecipeError
+from vtool.engines.scripted import ScriptedEngine
+from vtool.errors import CheckpointError, FaultCode, ModelFault, RecipeError
 from vtool.geometry import Point, iou
+from vtool.loading import Policy
 from vtool.media import Image
 from vtool.needs import LackKind
+from vtool.pairs import load_renderer
+from vtool.shipped import shipped
 from vtool.tool import tools
 
 detect, ground, point = (tools.get(name) for name in ("detect", "ground", "point"))
@@ -261,6 +266,42 @@ def test_points_by_free_phrases(checkpoints):
     assert isinstance(found.shape, Point)
 
 
+def says(*lines):
+    """The shipped policy's renderer, and an engine that says these lines."""
+    renderer = load_renderer(shipped("tiny/clean"))
+    engine = ScriptedEngine(lambda request: lines[0], renderer.codec, end=renderer.stop_ids[:1])
+    return Policy(shipped("tiny/clean"), renderer, engine)
+
+
+@pytest.mark.parametrize("answer", ["[250, 500]", '{"point_2d": [250, 500]}'])
+def test_points_where_a_model_says(monkeypatch, answer):
+    told = says(f"I see it.\n<answer>{answer}</answer>")
+    monkeypatch.setattr(vlm_point, "policy_of", lambda *settings: told)
+    by_model = point.set(backend="vlm", model="tiny/clean")
+    (found,) = by_model(noise(90, 60), "the red mug").found
+    assert found.shape == Point(0.25, 0.5)
+    assert (found.label, found.score) == ("the red mug", None)
+    ids = told.engine.requests[0].prompt.ids.tolist()
+    asked = b"".join(told.renderer.codec.pieces(ids)).decode()
+    assert "Point to the red mug. Answer with one point, [x, y], in thousandths" in asked
+
+
+@pytest.mark.parametrize("text", ["<answer>left of it</answer>", "no idea", "<answer>[1]</answer>"])
+def test_an_answer_that_names_no_point_is_told(monkeypatch, text):
+    monkeypatch.setattr(vlm_point, "policy_of", lambda *settings: says(text))
+    seen = point.set(backend="vlm", model="tiny/clean")(noise(90, 60), "cat")
+    assert (seen.found, seen.text) == ((), "the model gave no readable point for 'cat'")
+
+
+def test_a_real_model_is_asked():
+    """The shipped policy was never taught to point: what it says is told, not guessed from."""
+    by_model = point.set(backend="vlm", model="tiny/clean", local_files_only=True)
+    assert "no readable point" in by_model(noise(96, 96), "cat").text
+    assert "no readable point" in asyncio.run(asyncio.to_thread(by_model, noise(96, 96), "x")).text
+    with pytest.raises(CheckpointError, match="owner/nothing"):
+        point.set(backend="vlm", model="owner/nothing", local_files_only=True)(noise(9, 9), "cat")
+
+
 # -- as tools
 
 
@@ -289,7 +330,7 @@ def test_each_says_what_it_lacks(monkeypatch, tmp_path, checkpoints):
         ("ground", {"overlap": float("nan")}, "ground.overlap needs a number"),
         ("ground", {"treshold": 0.5}, "did you mean 'threshold'"),
         ("point", {"threshold": -1.0}, "threshold needs a number"),
-        ("point", {"backend": "vlm"}, "backend"),
+        ("point", {"backend": "vlmm"}, "backend"),
     ],
 )
 def test_settings_are_checked_when_they_are_written(name, settings, said):

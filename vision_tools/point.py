@@ -1,4 +1,4 @@
-"""The point tool: the middle of what a detector is surest of."""
+"""The point tool: the middle of what a detector is surest of, or where a model says it is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vtool.media import Image
-from vtool.needs import Lack, Need
+from vtool.needs import Lack, Need, Package, Weights
 from vtool.tool import Finding, Observation, Settings, tool
 
 from . import detect, ground
+from .backends import vlm_point
 from .backends.coco80 import is_other_word, known
 from .backends.detection import Detection
 from .backends.phrases import checked
@@ -21,10 +22,11 @@ from .ground import GroundSettings
 class PointSettings(Settings):
     """Which detector is asked."""
 
-    backend: Literal["detect", "ground"] = "detect"
-    """`detect` knows the 80 kinds of COCO; `ground` any phrase, by the user's checkpoint."""
+    backend: Literal["detect", "ground", "vlm"] = "detect"
+    """`detect` knows the 80 kinds of COCO; `ground` any phrase, by the user's detector; `vlm` any
+    phrase, by the answer of a vision-language model that was taught to point."""
     model: str | None = None
-    """For `ground`: local folder or hub name."""
+    """For `ground` and `vlm`: local folder or hub name."""
     device: str = "cpu"
     threshold: float | None = None
     """Least score; the backend's own where left out."""
@@ -64,6 +66,14 @@ class _OfBackend:
 NEEDS = (
     *(_OfBackend("detect", n) for n in detect.NEEDS),
     *(_OfBackend("ground", n) for n in ground.NEEDS),
+    *(
+        _OfBackend("vlm", n)
+        for n in (
+            Package("torch", "train"),
+            Package("transformers", "train"),
+            Weights("model", "Qwen/Qwen2.5-VL-3B-Instruct", "point"),
+        )
+    ),
 )
 
 
@@ -81,9 +91,18 @@ def point(image: Image, phrase: str, settings: PointSettings = PointSettings()) 
         kind = known(asked, "phrase")
         found = detect.look(image, [kind], settings.for_detect())
         note = f"looked for {kind!r}" if is_other_word(asked, kind) else ""
+    elif settings.backend == "vlm":
+        return _asked(image, asked, settings)
     else:
         found, note = ground.look(image, [asked], settings.for_ground()), ""
     return _told(found, asked, note)
+
+
+def _asked(image: Image, phrase: str, settings: PointSettings) -> Observation:
+    """What a model answers; it tells no score."""
+    policy = vlm_point.policy_of(settings.model or "", settings.device, settings.local_files_only)
+    found, note = vlm_point.points(image, phrase, policy)
+    return Observation(text=note, found=tuple(Finding(p, phrase) for p in found[:1]))
 
 
 def _told(found: list[Detection], asked: str, note: str) -> Observation:

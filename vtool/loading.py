@@ -45,12 +45,15 @@ class Policy:
         return Seat("policy", self.renderer, self.engine, chosen)
 
 
-def load_policy(name: str | Path, *, device: str | None = None) -> Policy:
+def load_policy(
+    name: str | Path, *, device: str | None = None, local_files_only: bool = False
+) -> Policy:
     """Load a checkpoint behind the `hf` engine.
 
     Args:
         name: A folder, a shipped policy, or ``owner/name`` on a hub.
         device: Such as ``cpu`` or ``cuda``; an accelerator where there is one, by default.
+        local_files_only: Whether the hub is left alone, its cache aside.
 
     Raises:
         CheckpointError: There is no such checkpoint, or it is not safe to load.
@@ -60,7 +63,7 @@ def load_policy(name: str | Path, *, device: str | None = None) -> Policy:
     quiet_library()
     from vtool.engines.hf import HFEngine
 
-    folder = find_checkpoint(name)
+    folder = find_checkpoint(name, local_files_only=local_files_only)
     renderer = load_renderer(folder)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     # Half precision where the hardware is made for it; log-prob parity is told for float32.
@@ -73,7 +76,7 @@ def quiet_library() -> None:
     require("transformers", "train").utils.logging.disable_progress_bar()
 
 
-def find_checkpoint(name: str | Path) -> Path:
+def find_checkpoint(name: str | Path, *, local_files_only: bool = False) -> Path:
     """The folder of a checkpoint.
 
     Raises:
@@ -87,14 +90,17 @@ def find_checkpoint(name: str | Path) -> Path:
     if str(name).split("/")[0] in owners:  # a slip in our own names is no matter for a hub
         return shipped(str(name))
     if str(name).count("/") == 1 and not path.is_absolute() and not str(name).startswith("."):
-        return _from_hub(str(name))
+        return _from_hub(str(name), local_files_only)
     raise CheckpointError(_unknown(str(name)))
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, local_files_only: bool) -> Path:
     hub = require("huggingface_hub", "train")
     try:
-        return Path(hub.snapshot_download(name, allow_patterns=list(HUB_FILES)))
+        found = hub.snapshot_download(
+            name, allow_patterns=list(HUB_FILES), local_files_only=local_files_only
+        )
+        return Path(found)
     except (OSError, ValueError) as err:
         raise CheckpointError(f"{_unknown(name)}; the hub said: {err}") from err
 
