@@ -21,7 +21,7 @@ SEED ?= 0
 ARGS ?=
 PYTEST := $(PY) -m pytest
 
-.PHONY: help quickstart test test-full lint types bench demo system-deps install clean
+.PHONY: help quickstart moments test test-full lint types bench demo system-deps install clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ install: $(VENV)/.dev ## The environment for work on vtool itself, in .venv
 
 quickstart: $(VENV)/.run ## Train the tiny policy to look closer, measure it, write runs/quickstart (SEED=0)
 	$(PY) scripts/quickstart.py --seed $(SEED) $(ARGS)
+
+moments: $(VENV)/.run ## Train a tiny policy to look again in time, measure it, write runs/moments (SEED=0)
+	$(PY) scripts/moments.py --seed $(SEED) $(ARGS)
 
 test: $(VENV)/.dev ## The fast suite
 	$(PYTEST) -m "not slow and not gpu" $(ARGS)

@@ -34,6 +34,7 @@ class PairSpec:
     most: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "by", Pairing(self.by))
         if self.margin < 0 or self.most < 0:
             raise RecipeError(
                 f"pairs needs margin >= 0 and most >= 0, got {self.margin}, {self.most}"

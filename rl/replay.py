@@ -63,6 +63,7 @@ class RescueSpec:
     pick: Pick = Pick.RANDOM
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "pick", Pick(self.pick))
         if self.size < 1 or self.total < 1 or self.max_age < 0:
             raise RecipeError(
                 "replay.rescue needs size >= 1, total >= 1 and max_age >= 0, got "

@@ -45,6 +45,9 @@ class WeightSpec:
     placement: Placement = Placement.AFTER
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "placement", Placement(self.placement))
+
 
 def difficulty(
     returns: ArrayLike, mask: ArrayLike | None = None, *, top: float = 2.0, floor: float = 0.5
