@@ -110,6 +110,7 @@ def test_the_groups_of_the_main_job_are_complete():
     wanted = {f"T{i}" for i in range(1, 17)} | {f"B{i}" for i in range(1, 14)}
     wanted |= {f"C{i}" for i in range(1, 11)} | {f"E{i}" for i in range(1, 12)}
     wanted |= {f"P{i}" for i in range(1, 11)} | {f"V{i}" for i in range(1, 14)}
+    wanted |= {f"R{i}" for i in range(1, 13)}
     wanted |= {f"I{i}" for i in range(1, 15)} | {f"N{i}" for i in range(1, 9)}
     wanted |= {"F1", "F2", "F3", "F4", "F5", "F6", "F8", "F12", "F13"}
     assert wanted <= {e["id"] for e in ENTRIES}

@@ -28,9 +28,14 @@ def normalize_answer(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", bare).split()) or bare or folded
 
 
+def too_long(answer: str) -> bool:
+    """Whether an answer is wrong for its length alone."""
+    return len(answer) > MAX_ANSWER
+
+
 def exact_match(answer: str | None, accepted: Iterable[str]) -> float:
     """1.0 if the answer is one of those accepted, after normalising; else 0.0."""
-    if answer is None or len(answer) > MAX_ANSWER:
+    if answer is None or too_long(answer):
         return 0.0
     given = normalize_answer(answer)
     return float(any(given == normalize_answer(a) for a in accepted))

@@ -6,8 +6,8 @@ from collections import Counter
 
 from vtool.choice import chosen
 from vtool.equivalence import equivalent
-from vtool.judge import MAX_ANSWER, Case, JudgeDown, judges
-from vtool.metrics import exact_match, normalize_answer
+from vtool.judge import Case, JudgeDown, judges
+from vtool.metrics import exact_match, normalize_answer, too_long
 from vtool.record import Episode, StopReason
 from vtool.reward import Unscored, reward
 from vtool.task import Answer, Attributes, Choice, Task
@@ -39,7 +39,7 @@ def answer_f1(episode: Episode, task: Task) -> float | None:
     if not isinstance(task.reference, Answer):
         return None
     given = said(episode)
-    if given is None or len(given) > MAX_ANSWER:
+    if given is None or too_long(given):
         return 0.0
     return max((token_f1(given, text) for text in task.reference.texts), default=0.0)
 
@@ -81,7 +81,7 @@ def answer_judge(episode: Episode, task: Task, *, judge: str = "llm") -> float |
     if not isinstance(task.reference, Answer):
         return answer(episode, task)
     given, accepted = said(episode), task.reference.texts
-    if given is None or len(given) > MAX_ANSWER:
+    if given is None or too_long(given):
         return 0.0
     if exact_match(given, accepted) or equivalent(given, accepted):
         return 1.0

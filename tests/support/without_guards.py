@@ -61,3 +61,48 @@ def unmapped(self, shape):
 def all_tokens(self, *authors):
     """Trains on everything."""
     return np.ones(len(self), dtype=bool)
+
+
+def marks_as_they_come(part, episode, marks):
+    """Believes every number."""
+    return marks
+
+
+def minus_mean(group):
+    """Takes a rounding error for a difference."""
+    return group - group.mean()
+
+
+def zero_for_nothing(scores):
+    """Takes what nobody could score for a failure."""
+    return np.zeros(len(scores)), np.ones(len(scores), bool)
+
+
+def first_letter(answer, options):
+    """Takes the first letter that stands anywhere for the choice."""
+    return next((ord(c) - ord("A") for c in answer or "" if "A" <= c <= "Z"), None)
+
+
+def last_number_anywhere(episode):
+    """Takes the answer from wherever a number stands last, a tool's words included."""
+    words = " ".join(m.text for m in episode.path_messages()).split()
+    return next((w for w in reversed(words) if w.isdigit()), None)
+
+
+def paid_anyway():
+    """Pays for calls whatever the answer."""
+    from vtool.reward import Score
+
+    return lambda parts: Score(parts, 0.8 * parts["answer"] + 1.2 * parts["tool_used"])
+
+
+def answers_as_they_come(where, line, said, wanted):
+    """Takes what is given for an answer."""
+    return (line.answer,)
+
+
+def zipped_iou(named, wanted):
+    """Compares boxes in order, as far as both go."""
+    from vtool.geometry import iou
+
+    return sum(iou(a, b) for a, b in zip(named, wanted, strict=False))
