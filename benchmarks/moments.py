@@ -23,6 +23,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -155,11 +156,11 @@ def gains(runs: Runs) -> dict[str, list[float]]:
     }
 
 
-def write(runs: Runs) -> None:
+def write(runs: Runs, workers: int) -> None:
     """The table and the figures behind it."""
     found = gains(runs)
     joint = list(runs.get("joint", {}).values())
-    report = {"runs": runs, "gains": found, "machine": _timing.machine()}
+    report = {"runs": runs, "gains": found, "workers": workers, "machine": _timing.machine()}
     _timing.write("moments", report)
     lines = [
         "# Looking again in time",
@@ -167,7 +168,8 @@ def write(runs: Runs) -> None:
         "`OMP_NUM_THREADS=1 python benchmarks/moments.py` (its docstring says what is what); one",
         "run is `make moments`. Held-out questions a measurement: "
         f"{joint[0]['rows']['after']['n'] if joint else 0}; mean over seeds, lowest and highest",
-        f"in brackets. Seconds of a run with all measurements: {seconds(joint)}, on two cores.",
+        f"in brackets. Seconds of a run with all measurements: {seconds(joint)}, {workers} at a",
+        f"time on {os.cpu_count()} cores.",
         "",
         *table(runs),
         "",
@@ -191,12 +193,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--workers", type=int, default=2, help="runs at a time, a core each")
     parser.add_argument("--videos", type=int, default=60, help="held-out ones")
     args = parser.parse_args()
-    for seed in args.seeds.split(","):
-        for arm in args.arms.split(","):
-            train(arm, int(seed), args.videos)
-    write(read_runs())
+    jobs = [(arm, int(seed)) for seed in args.seeds.split(",") for arm in args.arms.split(",")]
+    with ThreadPoolExecutor(args.workers) as pool:
+        list(pool.map(lambda job: train(*job, args.videos), jobs))
+    write(read_runs(), args.workers)
 
 
 if __name__ == "__main__":
