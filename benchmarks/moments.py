@@ -9,8 +9,10 @@ Every arm is `scripts/moments.py` with the recipe `vital` from the shipped start
   tool off, and with looks that show nothing.
 * `words`: only `what` and `where`; `spans`: only `when`. Against `joint`: is learning both together
   better than each alone?
-* `no_tool`: all four questions, trained and measured without the tool. Unlike `joint` with its
-  tool taken away, this policy has learnt to do without.
+* `no_tool`: all four questions, trained and measured without the tool: what this reward teaches a
+  policy that cannot look. Better than it is the row of the guesses: the middle of the cued stretch,
+  and any word (`vtool.worlds.moments_play.blind`). The glance tells no colour and no place, so that
+  for words this is the bound.
 
 Finished runs under `runs/benchmark-moments` are kept and read again: it may be run in parts. Writes
 `results/moments.json` and `.md`.
@@ -32,6 +34,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import _timing
 import numpy as np
 
+from vtool.data import load_tasks
+from vtool.temporal_score import span_score, words_score
+from vtool.worlds.moments import Ask
+from vtool.worlds.moments_play import blind
+
 ROOT = Path(__file__).parent.parent
 WORK = ROOT / "runs" / "benchmark-moments"
 ARMS: dict[str, tuple[str, ...]] = {
@@ -52,6 +59,9 @@ ROWS = {
 }
 """Rows of the table: the arm that they come from, and the measurement."""
 COLUMNS = ("QA accuracy", "mean tIoU", "what", "where", "when (tIoU)", "both", "both (tIoU)")
+GUESS = "guesses from the glance"
+GUESSES = 40
+"""Of each question."""
 Runs = dict[str, dict[int, dict[str, Any]]]
 
 
@@ -107,7 +117,23 @@ def figures(row: dict[str, Any]) -> list[float]:
     ]
 
 
-def table(runs: Runs) -> list[str]:
+def guess(tasks: Path) -> dict[str, Any]:
+    """What guessing from the glance scores, in the form of a measurement."""
+    rng = np.random.default_rng(0)
+    found: dict[str, dict[str, list[float]]] = {a.value: {} for a in Ask}
+    for task in load_tasks(tasks):
+        kind = str(task.tags["kind"])
+        answers = [blind(task.media[0], rng, Ask(kind)) for _ in range(GUESSES)]
+        for noun, score in (("accuracy", words_score), ("tiou", span_score)):
+            marks = [m for m in (score(a, task) for a in answers) if m is not None]
+            found[kind].setdefault(noun, []).extend(marks)
+    every = {n: [v for k in found.values() for v in k[n]] for n in ("accuracy", "tiou")}
+    kinds = {k: {n: float(np.mean(v)) for n, v in f.items() if v} for k, f in found.items()}
+    qa, tiou = ([float(np.mean(every[n]))] for n in ("accuracy", "tiou"))
+    return {"qa": qa, "tiou": tiou, "by_kind": kinds, "calls": 0.0}
+
+
+def table(runs: Runs, guessed: dict[str, Any]) -> list[str]:
     """Mean over seeds, lowest and highest behind it."""
     lines = [
         "| | " + " | ".join(COLUMNS) + " | calls | seeds |",
@@ -121,7 +147,8 @@ def table(runs: Runs) -> list[str]:
         cells = [spread(v) for v in values.T]
         calls = np.mean([r["calls"] for r in rows])
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {calls:.2f} | {len(rows)} |")
-    return lines
+    cells = [f"{v:.2f}" for v in figures(guessed)]
+    return [*lines, f"| {GUESS} | " + " | ".join(cells) + " | 0.00 | - |"]
 
 
 def spread(values: Any) -> str:
@@ -130,52 +157,58 @@ def spread(values: Any) -> str:
     return f"{mean:.2f}" if high - low < 0.005 else f"{mean:.2f} ({low:.2f}-{high:.2f})"
 
 
-def gains(runs: Runs) -> dict[str, list[float]]:
-    """Differences by seed: what the tool gives, and what learning both together gives."""
+def gains(runs: Runs, guessed: dict[str, Any]) -> dict[str, list[float]]:
+    """Differences by seed: what training, the tool and learning both together give."""
 
-    def pairs(one: str, other: str, column: int) -> list[float]:
-        (a, x), (b, y) = ROWS[one], ROWS[other]
-        seeds = sorted(runs.get(a, {}).keys() & runs.get(b, {}).keys())
-        return [
-            round(
-                figures(runs[a][s]["rows"][x])[column] - figures(runs[b][s]["rows"][y])[column], 4
-            )
-            for s in seeds
-        ]
+    def of(name: str) -> dict[int, list[float]]:
+        arm, measured = ROWS[name]
+        return {s: figures(r["rows"][measured]) for s, r in sorted(runs.get(arm, {}).items())}
 
-    no_tool = "trained without the tool"
-    words, spans = "trained on what and where alone", "trained on when alone"
+    def less(other: str) -> list[list[float]]:
+        mine, theirs = of("after"), of(other)
+        seeds = [s for s in mine if s in theirs]
+        return [[a - b for a, b in zip(mine[s], theirs[s], strict=True)] for s in seeds]
+
+    chance = figures(guessed)
+    found = {name: less(name) for name in ROWS if name != "after"}
+    found[GUESS] = [[a - b for a, b in zip(m, chance, strict=True)] for m in of("after").values()]
     return {
-        "training, QA accuracy": pairs("after", "before", 0),
-        "training, mean tIoU": pairs("after", "before", 1),
-        "tool against none in training, QA accuracy": pairs("after", no_tool, 0),
-        "tool against none in training, mean tIoU": pairs("after", no_tool, 1),
-        "joint against words alone, `what`": pairs("after", words, 2),
-        "joint against words alone, `where`": pairs("after", words, 3),
-        "joint against spans alone, `when` (tIoU)": pairs("after", spans, 4),
+        f"{name}: {COLUMNS[column]}": [round(row[column], 4) for row in rows]
+        for name, rows in found.items()
+        for column in (0, 1)
+        if rows
     }
 
 
 def write(runs: Runs, workers: int) -> None:
     """The table and the figures behind it."""
-    found = gains(runs)
-    joint = list(runs.get("joint", {}).values())
-    report = {"runs": runs, "gains": found, "workers": workers, "machine": _timing.machine()}
-    _timing.write("moments", report)
+    guessed = guess(folder("joint", min(runs["joint"])) / "held_out" / "tasks.jsonl")
+    found = gains(runs, guessed)
+    joint = list(runs["joint"].values())
+    _timing.write(
+        "moments",
+        {
+            "runs": runs,
+            "guesses": guessed,
+            "after_less": found,
+            "workers": workers,
+            "machine": _timing.machine(),
+        },
+    )
     lines = [
         "# Looking again in time",
         "",
         "`OMP_NUM_THREADS=1 python benchmarks/moments.py` (its docstring says what is what); one",
-        "run is `make moments`. Held-out questions a measurement: "
-        f"{joint[0]['rows']['after']['n'] if joint else 0}; mean over seeds, lowest and highest",
-        f"in brackets. Seconds of a run with all measurements: {seconds(joint)}, {workers} at a",
-        f"time on {os.cpu_count()} cores.",
+        f"run is `make moments`. {joint[0]['rows']['after']['n']} held-out questions each time; "
+        "mean over seeds,",
+        "lowest and highest in brackets. Seconds of a run with all measurements:",
+        f"{seconds(joint)}, {workers} at a time on {os.cpu_count()} cores.",
         "",
-        *table(runs),
+        *table(runs, guessed),
         "",
-        "Differences, one figure a seed:",
+        "`after` less the other rows, one figure a seed:",
         "",
-        *(f"* {k}: {', '.join(f'{v:+.2f}' for v in vs)}" for k, vs in found.items() if vs),
+        *(f"* {k}: {', '.join(f'{v:+.2f}' for v in vs)}" for k, vs in found.items()),
     ]
     text = "\n".join(lines) + "\n"
     (_timing.RESULTS / "moments.md").write_text(text, encoding="utf-8")
@@ -184,7 +217,7 @@ def write(runs: Runs, workers: int) -> None:
 
 def seconds(runs: list[dict[str, Any]]) -> str:
     """Shortest and longest."""
-    taken = [r["seconds"] for r in runs] or [0.0]
+    taken = [r["seconds"] for r in runs]
     return f"{min(taken):.0f} to {max(taken):.0f}"
 
 
@@ -199,7 +232,9 @@ def main() -> None:
     jobs = [(arm, int(seed)) for seed in args.seeds.split(",") for arm in args.arms.split(",")]
     with ThreadPoolExecutor(args.workers) as pool:
         list(pool.map(lambda job: train(*job, args.videos), jobs))
-    write(read_runs(), args.workers)
+    runs = read_runs()
+    if "joint" in runs:
+        write(runs, args.workers)
 
 
 if __name__ == "__main__":
