@@ -287,8 +287,9 @@ def _over_deviation(group: Floats, scale: Scale, eps: float) -> Floats:
     if scale is Scale.NONE or group.size < 2:
         return group
     degrees = group.size - (scale is Scale.STD)
-    deviation = np.sqrt(np.square(_centre(group)).sum() / degrees) + eps
-    return group / deviation if deviation > 0 else np.zeros_like(group)
+    deviation = np.sqrt(np.square(_centre(group)).sum() / degrees)
+    # Equal returns over the guard alone would be a million times themselves.
+    return group / (deviation + eps) if deviation > eps else np.zeros_like(group)
 
 
 def _checked(

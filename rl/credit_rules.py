@@ -35,6 +35,9 @@ from .fork_advantage import Pool, format_bound
 
 Rule: TypeAlias = Callable[..., Floats]
 
+BATCH_WIDE = "reinforce_pp_baseline"
+"""The estimator that needs the whole batch; a rule sees one group."""
+
 credit_rules: Registry[Rule] = Registry("credit rule", "vtool.credit_rules")
 
 
@@ -264,6 +267,8 @@ def given(attempts: Attempts) -> Floats:
 
 def divides(rule: str, options: Mapping[str, Any]) -> bool:
     """Whether a rule divides by a deviation of the group, and so cancels its constant factors."""
+    if rule == BATCH_WIDE:  # a rule is given one group: the batch that it divides by is that
+        return True
     fn = credit_rules.get(rule)
     fn = getattr(fn, "__wrapped__", fn)
     default = (getattr(fn, "__kwdefaults__", None) or {}).get("scale", Scale.NONE)
