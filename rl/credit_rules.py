@@ -168,7 +168,7 @@ def anchor_group(
 
     Source: GiGPO (arXiv 2505.10978) eq. 6-8; the similarity form is its code's. Trap: crops that
     differ by a pixel are other situations; where attempts never meet again, nothing but the first
-    step has any credit.
+    step has any credit. An attempt that meets a situation twice is compared with itself.
     """
     seen = attempts.layout.seen
     if len(seen) != len(attempts.layout.parent):
