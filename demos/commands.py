@@ -22,3 +22,44 @@ def view(
     path = out or folder.parent / f"{folder.name}.html"
     write_page(page_of_trace(folder, limit=limit), path)
     typer.echo(str(path))
+
+
+def demo(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A further checkpoint: a folder or owner/name. May be given again."),
+    ] = None,
+    runs: Annotated[
+        Path, typer.Option(help="Runs, traces and reports to look at lie here.")
+    ] = Path("runs"),
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 7860,
+    host: Annotated[str, typer.Option(help="Loopback unless told otherwise.")] = "127.0.0.1",
+    password: Annotated[
+        str | None, typer.Option(help="Asked for; the name is vtool.", envvar="VTOOL_PASSWORD")
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="A host name under which browsers ask for it.")
+    ] = None,
+    at_once: Annotated[int, typer.Option(help="Questions answered at once.", min=1)] = 8,
+    waiting: Annotated[int, typer.Option(help="Questions that may wait.", min=1)] = 64,
+    upload: Annotated[int, typer.Option(help="Largest file, in megabytes.", min=1)] = 25,
+) -> None:
+    """Open the studio: ask about pictures and videos, watch every step, take the pen."""
+    from vtool.errors import require
+
+    require("gradio", "demo")
+    from .studio.app import serve
+    from .studio.options import Options
+
+    options = Options(
+        models=tuple(model or ()),
+        runs=runs,
+        port=port,
+        host=host,
+        password=password,
+        hosts=tuple(name or ()),
+        at_once=at_once,
+        max_waiting=waiting,
+        max_upload_mb=upload,
+    )
+    serve(options, tell=typer.echo)

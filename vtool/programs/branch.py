@@ -13,7 +13,7 @@ from vtool.environment import Environment
 from vtool.message import Action, Author, Message, Role, Text
 from vtool.programs.replay import replay, turns_of
 from vtool.programs.restart import prefix_end
-from vtool.programs.solo import Player, guarded, play
+from vtool.programs.solo import Player, Watcher, guarded, play
 from vtool.record import Context, Episode, Fork, StopReason
 from vtool.scheduler import Barrier
 from vtool.seat import Seat
@@ -111,6 +111,7 @@ async def rerun(
     author: Author = Author.USER,
     key: tuple[int, ...] = (0,),
     seat: str = "policy",
+    watch: Watcher | None = None,
 ) -> Episode:
     """Go on from a past turn of a recorded episode, perhaps with another action there.
 
@@ -126,6 +127,7 @@ async def rerun(
         author: Who made the edit.
         key: Seeds the new draws.
         seat: The seat that plays on.
+        watch: Told after every change.
 
     Raises:
         ForkRefused: The episode has no such turn, or replaying gives another past.
@@ -136,8 +138,8 @@ async def rerun(
     await replay(turns_of(parent)[:turn], parent.store, env, dialect)
     edge = Fork(parent.number, at)
     if edit is None:
-        return await play(env, seats, key=key, seat=seat, episode=episode, edge=edge)
-    player = Player(env, seats[seat], episode, key, {}, None)
+        return await play(env, seats, key=key, seat=seat, episode=episode, edge=edge, watch=watch)
+    player = Player(env, seats[seat], episode, key, {}, watch)
     player.context = episode.open(seat, edge=edge, store=env.store)
     action = _write_edit(player.context, seats[seat], edit, author)
     await guarded(player, _answer_and_go_on(player, action))

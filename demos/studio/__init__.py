@@ -1,0 +1,1 @@
+"""The studio: an agent watched while it thinks with images, and taken by the pen."""

@@ -1,0 +1,79 @@
+"""Who may ask: known hosts, own origin, a password compared in constant time."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from .options import LOOPBACK, Options
+
+Scope = MutableMapping[str, Any]
+NAME = "vtool"
+
+
+def known_hosts(options: Options) -> frozenset[str]:
+    """Names under which this studio may be asked for."""
+    own = () if options.host in ("0.0.0.0", "::", "") else (options.host,)
+    return frozenset(h.lower() for h in (*LOOPBACK, *own, *options.hosts))
+
+
+def check_host(host: str, hosts: Iterable[str]) -> bool:
+    """Whether a request's Host is one of ours; a name that resolves to us is not enough."""
+    return _name(f"//{host}") in set(hosts)
+
+
+def check_origin(origin: str | None, host: str) -> bool:
+    """Whether a request comes from our own page, or from a program, which names no origin."""
+    if origin is None:
+        return True
+    return urlsplit(origin).netloc.lower() == host.lower()
+
+
+def check_password(name: str, given: str, wanted: str) -> bool:
+    """Compare without telling by the time how much of it is right."""
+    same = hmac.compare_digest(given.encode(), wanted.encode())
+    return hmac.compare_digest(name.encode(), NAME.encode()) and same
+
+
+@dataclass(slots=True)
+class HostGuard:
+    """Answers 421 to foreign hosts and 403 to foreign origins, before anything else runs.
+
+    Args:
+        app: What comes after.
+        hosts: Names that are ours.
+    """
+
+    app: Callable[..., Awaitable[None]]
+    hosts: frozenset[str]
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Pass a request on, or answer it here."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        host = headers.get("host", "")
+        if not check_host(host, self.hosts):
+            await _refuse(send, 421, "this host name is not served here")
+        elif not check_origin(headers.get("origin"), host):
+            await _refuse(send, 403, "another page may not ask here")
+        else:
+            await self.app(scope, receive, send)
+
+
+async def _refuse(send: Any, status: int, words: str) -> None:
+    body = words.encode()
+    head = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _name(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None

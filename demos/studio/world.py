@@ -1,0 +1,66 @@
+"""What the shipped policies know: one small world each, asked about in a few ways.
+
+Asked about anything else they would still write something. The studio says so instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from vtool.media import Image
+from vtool.worlds.drawing import COLORS
+from vtool.worlds.moments import Ask
+
+_COLOR = f"(?:{'|'.join(COLORS)})"
+_PLACE = "(?:upper|lower) (?:left|right)"
+
+_ZOOM = tuple(
+    re.compile(form.replace("COLOR", _COLOR).replace("PLACE", _PLACE))
+    for form in (
+        r"what digit is in the COLOR circle\?",
+        r"what digit is in the COLOR circle in the COLOR frame\?",
+        r"where is the COLOR circle\?",
+        r"what colour is the circle at the PLACE\?",
+    )
+)
+_MOMENTS = tuple(re.compile(re.escape(ask.words)) for ask in Ask)
+
+_WORLDS: Mapping[str, tuple[tuple[re.Pattern[str], ...], str]] = {
+    "tiny/clean": (_ZOOM, "coloured circles with small digits"),
+    "tiny/weak": (_ZOOM, "coloured circles with small digits"),
+    "tiny/moments": (_MOMENTS, "a coloured flash in a small made-up video"),
+}
+
+_FORMS: Mapping[str, str] = {
+    "tiny/clean": "what digit is in the red circle?",
+    "tiny/weak": "what digit is in the red circle?",
+    "tiny/moments": "what colour is the flash and when?",
+}
+_SIZES = ((384, 384), (768, 768))
+
+
+def outside(policy: str, question: str, pictures: tuple[Image, ...] = ()) -> str | None:
+    """Why a policy cannot know the answer, or None where nothing speaks against it.
+
+    Args:
+        policy: Name of the policy; only the shipped ones have so small a world.
+        question: As asked.
+        pictures: What it is asked about.
+    """
+    if policy not in _WORLDS:
+        return None
+    forms, world = _WORLDS[policy]
+    if not any(f.fullmatch(question.strip().lower()) for f in forms):
+        return (
+            f"{policy} does not know this world: it was trained on {world} and understands "
+            f"questions such as “{_FORMS[policy]}” only. It was not asked."
+        )
+    odd = [p.size for p in pictures if p.size not in _SIZES]
+    if odd:
+        width, height = odd[0]
+        return (
+            f"{policy} does not know this world: it was trained on pictures of 384×384 with "
+            f"{world}; this one has {width}×{height}. It was not asked."
+        )
+    return None
