@@ -12,11 +12,14 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gradio as gr
 from starlette.middleware import Middleware
 
+from .compare_tab import CompareTab
+from .examples import picture_examples, video_examples
 from .guard import HostGuard, check_password, known_hosts
 from .image_tab import ImageTab
 from .options import Options
 from .policies import Policies
 from .studio import Studio
+from .video_tab import VideoTab
 
 TITLE = "vtool studio"
 _FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
@@ -41,6 +44,16 @@ def build(studio: Studio) -> gr.Blocks:
         page.unload(_leaver(studio))
     o = studio.options
     return page.queue(max_size=o.max_waiting, default_concurrency_limit=o.at_once)
+
+
+def _tabs(studio: Studio) -> list[tuple[str, Any]]:
+    root = studio.sessions.root
+    pictures = picture_examples(root)
+    return [
+        ("Image", ImageTab(studio, pictures)),
+        ("Video", VideoTab(studio, video_examples(root))),
+        ("Compare", CompareTab(studio, pictures[:4])),
+    ]
 
 
 def _leaver(studio: Studio) -> Any:

@@ -1,4 +1,4 @@
-"""The conversation and the film strip of a path, as markup in which every foreign word is escaped."""
+"""The conversation and the film strip of a path; every foreign word in them is escaped."""
 
 from __future__ import annotations
 

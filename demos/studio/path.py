@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from vtool.geometry import Box, Region, Unmappable
+from vtool.geometry import Box, Region, Span, Unmappable
 from vtool.message import Message, Outcome
 from vtool.record import Context, Episode, Fork, Spawn, StopReason
 from vtool.trace import TraceRecord
@@ -23,6 +23,16 @@ class Spot:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A numbered stretch of a video, and the call that looked at it."""
+
+    number: int
+    span: Span
+    handles: tuple[str, ...]
+    """What came back."""
+
+
+@dataclass(frozen=True, slots=True)
 class PathView:
     """A path as it is shown."""
 
@@ -35,6 +45,7 @@ class PathView:
     edited: frozenset[int]
     """Steps that a person wrote."""
     spots: tuple[Spot, ...]
+    windows: tuple[Window, ...]
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -101,7 +112,14 @@ def view_path(
     times = [_seconds(episode, leaf, i, seconds or {}) for i in places]
     edited = {k for k, i in enumerate(places) if str(context.segments[i].author) == "teacher"}
     return PathView(
-        alone, context, view, steps, tuple(times), frozenset(edited), tuple(_spots(context))
+        alone,
+        context,
+        view,
+        steps,
+        tuple(times),
+        frozenset(edited),
+        tuple(_spots(context)),
+        tuple(_windows(context)),
     )
 
 
@@ -115,21 +133,32 @@ def _seconds(
     return known.get((context.number, segment))
 
 
-def _spots(context: Context) -> list[Spot]:
-    """Each box that a call looked at: where it was meant, and on the source where it can be."""
-    found: list[Spot] = []
+def _looks(context: Context) -> Iterator[tuple[int, Outcome]]:
+    """Each call's number, and what became of it."""
     messages = context.messages()
     number = 0
     for at, message in enumerate(messages):
-        if message.action is None:
-            continue
-        for offset, outcome in enumerate(_answers(messages[at + 1 :])):
-            for region in _regions(outcome):
-                places = dict.fromkeys((region, _source(context, region)))
-                boxes = [(p.media, p.shape) for p in places if isinstance(p.shape, Box)]
-                found += [Spot(number + offset + 1, handle, box) for handle, box in boxes]
-        number += len(message.action.calls)
-    return found
+        if message.action is not None:
+            for offset, outcome in enumerate(_answers(messages[at + 1 :])):
+                yield number + offset + 1, outcome
+            number += len(message.action.calls)
+
+
+def _spots(context: Context) -> Iterator[Spot]:
+    """Each box that a call looked at: where it was meant, and on the source where it can be."""
+    for number, outcome in _looks(context):
+        for region in _regions(outcome):
+            for place in dict.fromkeys((region, _source(context, region))):
+                if isinstance(place.shape, Box):
+                    yield Spot(number, place.media, place.shape)
+
+
+def _windows(context: Context) -> Iterator[Window]:
+    """Each stretch of time that a call looked at."""
+    for number, outcome in _looks(context):
+        for region in _regions(outcome):
+            if isinstance(region.shape, Span):
+                yield Window(number, region.shape, outcome.handles)
 
 
 def _answers(later: Sequence[Message]) -> list[Outcome]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import gradio as gr
@@ -11,12 +11,13 @@ from vtool.errors import DataError, VToolError
 from vtool.geometry import Box
 from vtool.message import Action
 
+from ..markup import Html
 from .panels import notice
 from .path import PathView, ends
 from .pen import fields, preference, read_fields, supervised, title, turns, whole, with_box
 from .session import Place
 from .studio import Studio
-from .viewer import Panels, facts, large, show
+from .viewer import Panels, facts, large
 
 Update = tuple[Any, ...]
 
@@ -27,10 +28,13 @@ class Pen:
     Args:
         studio: The household.
         name: Of the tab whose attempt is edited.
+        show: Makes the panels of that tab.
     """
 
-    def __init__(self, studio: Studio, name: str) -> None:
-        self.studio, self.name = studio, name
+    def __init__(
+        self, studio: Studio, name: str, show: Callable[..., tuple[Html, Html, Html]]
+    ) -> None:
+        self.studio, self.name, self.show = studio, name, show
 
     def build(self) -> None:
         """Lay it out."""
@@ -48,11 +52,7 @@ class Pen:
                 elem_id=f"vs-calls-{self.name}",
             )
             self.answer = gr.Textbox(label="Answer, instead of calls", lines=1, max_length=8000)
-            gr.Markdown(
-                "Draw a box on the picture with the mouse, or give its corners in pixels:",
-                elem_classes=["vs-hint"],
-            )
-            with gr.Row():
+            with gr.Row(visible=self.name == "image", equal_height=True):
                 self.corners = [
                     gr.Number(0, label=label, precision=0, minimum=0, min_width=64)
                     for label in ("x1", "y1", "x2", "y2")
@@ -121,15 +121,17 @@ class Pen:
             self.choose_path,
             [self.path],
             [*panels.all, told, *self.outputs],
-            api_name=False,
+            api_visibility="private",
             **quiet,
         )
-        self.turn.input(self.choose_turn, [self.turn], self.outputs, api_name=False, **quiet)
+        self.turn.input(
+            self.choose_turn, [self.turn], self.outputs, api_visibility="private", **quiet
+        )
         self.put.click(
             self.put_box,
             [*self.corners, *self.words],
             [*panels.all, *self.box_fields, self.said],
-            api_name=False,
+            api_visibility="private",
             **quiet,
         )
         outputs = [*panels.all, told, *self.outputs]
@@ -160,7 +162,7 @@ class Pen:
         episode = place.attempt.episode if place.attempt else None
         if episode is not None and leaf in ends(episode):
             place.leaf, place.turn, place.call, place.drawn = leaf, 0, 0, None
-        return (*show(place), facts(place), *self.values(place))
+        return (*self.show(place), facts(place), *self.values(place))
 
     def choose_turn(self, turn: int, request: gr.Request) -> Update:
         """Put the pen on another turn."""
@@ -181,7 +183,7 @@ class Pen:
             place.handle, place.call = handle, 0
         except VToolError as err:
             return (*skip, notice(str(err), "bad"))
-        return (*show(place), *self.box_values(place), "")
+        return (*self.show(place), *self.box_values(place), "")
 
     async def go_on(
         self, turn: int | None, thought: str, calls: str, answer: str, request: gr.Request
@@ -245,12 +247,12 @@ class Pen:
                 if len(attempt.episode.contexts) > before:
                     place.leaf, place.drawn, place.call, place.handle = None, None, 0, ""
                 skip = tuple(gr.skip() for _ in self.outputs)
-                yield (*show(place, live=attempt.going), facts(place), *skip)
+                yield (*self.show(place, live=attempt.going), facts(place), *skip)
         except VToolError as err:
             place.leaf = leaf
             yield self._refused(str(err))
             return
-        yield (*show(place), facts(place), *self.values(place))
+        yield (*self.show(place), facts(place), *self.values(place))
 
     def _refused(self, why: str) -> Update:
         skip = [gr.skip() for _ in self.outputs]
