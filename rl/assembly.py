@@ -18,7 +18,7 @@ from vtool.environment import Environment, ToolEnvironment
 from vtool.errors import DataError, RecipeError, UnknownName
 from vtool.loading import find_checkpoint
 from vtool.programs.budget import BudgetedEnvironment
-from vtool.reward import choose, combines
+from vtool.reward import choose
 from vtool.task import Task
 from vtool.toolbox import Toolbox
 from vtool.worlds.dataset import make as make_zoom
@@ -30,6 +30,7 @@ from . import rewards as _rewards  # noqa: F401  (registers our parts)
 from .collect import Judges
 from .curriculum import Curriculum, CurriculumSpec, make_curriculum
 from .curriculum_dress import budget_of, dress_budget
+from .other_weightings import all_options, make_combine, other_weightings
 from .recipe import DataSpec, Recipe
 
 WORLDS = {"zoom": make_zoom, "moments": make_moments}
@@ -55,22 +56,23 @@ def make_judges(recipe: Recipe) -> Judges:
 
     Raises:
         UnknownName: Names the nearest.
-        RecipeError: Options that the combine does not have.
+        RecipeError: Options that the combine does not have, or another weighting that does not fit.
     """
-    spec = recipe.reward.resolved
-    try:
-        combine = combines.get(spec.combine)(**spec.options)
-    except TypeError as err:
-        raise RecipeError(f"combine {spec.combine!r}: {err}") from err
+    spec, outcome = recipe.reward.resolved, recipe.reward.outcome
+    parts = tuple(choose(named) for named in spec.parts)
+    combine = make_combine(spec.combine, spec.options)
     return Judges(
-        tuple(choose(named) for named in spec.parts),
+        parts,
         combine,
         recipe.estimator,
         recipe.estimator_options,
         recipe.weight,
         recipe.credit,
         recipe.mask,
-        recipe.reward.outcome,
+        outcome,
+        spec.combine,
+        all_options(spec.combine, spec.options),
+        other_weightings(spec.combine, spec.options, parts, outcome, spec.others),
     )
 
 

@@ -20,6 +20,7 @@ from .curriculum_dress import BudgetSpec
 from .group_filter import FilterSpec
 from .imitation_buffer import ImitationSpec
 from .learner import LearnerSettings
+from .other_weightings import OtherSpec
 from .pair_spec import PairSpec
 from .recipe_about import About
 from .recipe_check import check_recipe
@@ -77,6 +78,8 @@ class RewardSpec:
         combine: Registered combine.
         options: Of the combine.
         preset: A hierarchy by the kind of task (vqa, grounding ...) instead of these three.
+        others: Other combines of the same parts, by name: the trace tells beside each attempt what
+            they would have given. They change nothing.
     """
 
     parts: tuple[str | dict[str, dict[str, Any]], ...] = (
@@ -90,6 +93,7 @@ class RewardSpec:
         default_factory=lambda: {"process": {"evidence_iou": 1.0, "economy": 1.0}}
     )
     preset: str | None = None
+    others: Mapping[str, OtherSpec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         plain = {f.name: f for f in fields(self)}
@@ -111,7 +115,7 @@ class RewardSpec:
         if self.preset is None:
             return self
         chosen = preset(self.preset)
-        return RewardSpec(chosen.parts, "hierarchy", chosen.options)
+        return RewardSpec(chosen.parts, "hierarchy", chosen.options, others=self.others)
 
     @property
     def outcome(self) -> str:

@@ -278,4 +278,5 @@ def decode_score(s: Mapping[str, Any]) -> Score:
         {k: mark(v) for k, v in s["parts"].items()},
         mark(s["total"]),
         {int(k): v for k, v in s["turns"].items()},
+        s.get("terms", {}),
     )

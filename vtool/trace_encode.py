@@ -197,11 +197,12 @@ def encode_score(s: Score) -> Json:
             return None
         return [float(v) for v in m] if isinstance(m, list | tuple) else float(m)  # type: ignore[arg-type]
 
-    return {
+    body: dict[str, Json] = {
         "parts": {k: mark(v) for k, v in s.parts.items()},
         "total": mark(s.total),
         "turns": {str(k): v for k, v in s.turns.items()},
     }
+    return {**body, "terms": dict(s.terms)} if s.terms else body
 
 
 def encode_entry(e: Entry, media: Path) -> Json:
