@@ -107,18 +107,26 @@ def _given(
 
 
 def _told(value: float | Floats, segment: Segment, codec: Codec | None) -> SegmentCredit:
+    """One number where all tokens got the same: a trace is no heavier than it must be."""
+    each = np.atleast_1d(np.asarray(value, dtype=float))
+    if np.ndim(value) == 0 or not each.size or np.ptp(each) == 0:
+        return SegmentCredit(advantage=_brief(each[0]) if each.size else 0.0)
     pieces: tuple[str, ...] = ()
     if codec is not None and segment.ids is not None:
         raw = codec.pieces([int(i) for i in segment.ids])
         pieces = tuple(p.decode("utf-8", errors="backslashreplace") for p in raw)
-    plain = float(value) if np.ndim(value) == 0 else tuple(float(v) for v in np.asarray(value))
-    return SegmentCredit(advantage=plain, pieces=pieces)
+    return SegmentCredit(advantage=tuple(_brief(v) for v in each), pieces=pieces)
+
+
+def _brief(value: float) -> float:
+    """Six figures: enough to read, a third of the bytes."""
+    return float(f"{value:.6g}")
 
 
 def _other(name: str, episode: Episode, score: Score, laid: Laid) -> OtherWeighting:
     means = tuple(
-        tuple(None if v is None else float(np.mean(v)) for _, _, v in rows)
+        tuple(None if v is None else _brief(float(np.mean(v))) for _, _, v in rows)
         for rows in _own(episode, laid)
     )
-    total = None if isinstance(score.total, Unscored) else float(score.total)
+    total = None if isinstance(score.total, Unscored) else _brief(score.total)
     return OtherWeighting(name=name, total=total, advantages=means)
