@@ -161,7 +161,7 @@ def config(args: argparse.Namespace) -> GRPOConfig:
         num_generations=args.group,
         max_steps=args.steps,
         max_completion_length=args.tokens,
-        max_tool_calling_iterations=3,
+        max_tool_calling_iterations=args.calls,
         temperature=1.0,
         loss_type="dapo",
         beta=0.0,
@@ -209,7 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("model", "tasks", "out", "expected", "suppress"):
         parser.add_argument(f"--{name}", required=True)
-    for name in ("prompts", "group", "steps", "tokens", "micro", "seed"):
+    for name in ("prompts", "group", "steps", "tokens", "calls", "micro", "seed"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--lr", type=float, required=True)
     args = parser.parse_args()

@@ -6,11 +6,12 @@
 
 Both sides start from the shipped weak policy and learn the same questions of the zoom world from
 equally many attempts (8 questions x 8), with the same reward (the answer is right), the same loss
-(token mean over the batch, bounds .2 and .28, no reference), optimiser, temperature and bounds on
-length. TRL is an `environment_factory` with a `zoom` that returns a picture; before the clocks
-start it must tokenise a question and a reply of the tool exactly as ours does. Its micro-batch is
-the fastest of `MICRO`, found first; activation checkpointing is off. One thread each; the sides
-take turns, who begins changes with every step. CPU seconds of a whole step: play, score, learn.
+(token mean over the batch, bounds .2 and .28, no reference), optimiser and temperature, and up to
+three calls of equally many tokens. TRL is an `environment_factory` with a `zoom` that returns a
+picture; before the clocks start it must tokenise a question and a reply of the tool exactly as ours
+does. Its micro-batch is the fastest of `MICRO`, found first; activation checkpointing is off. One
+thread each; the sides take turns, who begins changes with every step. CPU seconds of a whole step:
+play, score, learn.
 
 Writes `results/grpo_step_vs_trl.json` and `.md`, with both learning curves.
 """
@@ -37,7 +38,9 @@ from vtool.rl.trainer import Trainer
 from vtool.message import Author
 from vtool.shipped import shipped
 
-PROMPTS, GROUP, TOKENS, LR = 8, 8, 160, 3e-4
+PROMPTS, GROUP, LR = 8, 8, 3e-4
+CALLS, TURN, REPLY = 3, 80, 32
+"""At most so many calls; tokens of a turn and of a tool's reply."""
 MICRO = (16, 32, 64)
 TARGET = 2.0
 WINDOW = 10
@@ -48,7 +51,8 @@ SAME = (
     f"prompts={PROMPTS}",
     f"group_size={GROUP}",
     "reward={parts: [answer], combine: weighted, options: {weights: {answer: 1.0}}}",
-    f"sampling.max_tokens={TOKENS}",
+    f"sampling.max_tokens={TURN}",
+    f"limits.max_turns={CALLS + 1}",
     f"learner.lr={LR}",
     "tensorboard=false",
 )
@@ -67,7 +71,8 @@ class Peer:
             "suppress": json.dumps(placeholders(ours)),
             "prompts": PROMPTS,
             "group": GROUP,
-            "tokens": TOKENS,
+            "tokens": (CALLS + 1) * TURN + CALLS * REPLY,
+            "calls": CALLS,
             "lr": LR,
             **chosen,
         }
