@@ -262,7 +262,7 @@ class Run:
     def _finish(self) -> Path:
         final, staging = self.out / "model", self.out / "model.incomplete"
         durable.discard(staging)
-        save_final(self.session.vlm, self.session.folder, staging)
+        save_final(self.session.vlm, self.session.folder, staging, self.recipe.clips)
         durable.sync_tree(staging)
         durable.discard(final)
         staging.rename(final)

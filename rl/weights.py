@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from vtool.families.adapters import (
     save_adapter,
 )
 from vtool.families.vlm import VLM
+from vtool.pairs import RenderSettings, load_renderer
+from vtool.token_render import TokenRenderer
 
 from .export import BESIDE, export_checkpoint
 from .policy import Base, Policy
@@ -71,8 +74,27 @@ def save_weights(vlm: VLM, source: Path, folder: Path) -> None:
         export_checkpoint(vlm, source, folder)
 
 
-def save_final(vlm: VLM, source: Path, folder: Path) -> None:
-    """Whole weights that need no adapter; the adapter alone lies in `adapter/` inside."""
+def open_renderer(recipe: Recipe, folder: Path) -> TokenRenderer:
+    """How the policy is talked to: as its folder says, but for what the recipe says."""
+    return load_renderer(folder, **({"clips": recipe.clips} if recipe.clips else {}))
+
+
+def save_final(vlm: VLM, source: Path, folder: Path, clips: str | None = None) -> None:
+    """Whole weights that need no adapter; the adapter alone lies in `adapter/` inside.
+
+    Args:
+        vlm: The trained policy.
+        source: Folder that training began with.
+        folder: Where to write.
+        clips: What the recipe said of clips; it is written down for whoever asks the policy.
+    """
+    _save_whole(vlm, source, folder)
+    if clips is not None:
+        settings = RenderSettings.read(base_folder(source))
+        dataclasses.replace(settings, clips=clips).write(folder)
+
+
+def _save_whole(vlm: VLM, source: Path, folder: Path) -> None:
     if not has_adapter(vlm):
         export_checkpoint(vlm, source, folder)
         return

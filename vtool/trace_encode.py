@@ -102,7 +102,7 @@ def _segment(s: Segment) -> Json:
 
 def _placement(p: Placement) -> Json:
     runs: Json = [[r.start, r.length, list(r.grid)] for r in p.runs]
-    return [p.handle, p.kind, runs, list(p.shown), list(p.times_s)]
+    return [p.handle, p.kind, runs, list(p.shown), list(p.times_s), *([True] if p.video else [])]
 
 
 def _message(m: Message) -> Json:
