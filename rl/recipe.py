@@ -187,8 +187,8 @@ class Recipe:
         precision: float32; mixed (float32 weights, bfloat16 arithmetic); bfloat16 (weights too:
             only under an adapter, since small updates would be lost in rounding).
         device: Such as cpu or cuda; an accelerator where there is one, if left out.
-        clips: What the frames of clips become: ``pictures`` or ``video`` tokens; as the checkpoint's
-            `vtool.json` says, if left out.
+        clips: What the frames of clips become: ``pictures`` or ``video`` tokens; if left out, as
+            the checkpoint's `vtool.json` says.
         reference: Keep the first weights as reference for a KL term.
         max_failed: Share of failed episodes beyond which the run stops.
         eval: Numbers on held-out tasks meanwhile.
