@@ -201,7 +201,7 @@ class Run:
 
     def write_model(self, folder: Path) -> None:
         """Weights (or the adapter) in plain Hugging Face layout, with tokenizer and syntax."""
-        save_weights(self.session.vlm, self.session.folder, folder)
+        save_weights(self.session.vlm, self.session.folder, folder, self.recipe.clips)
 
     def state(self) -> TrainState:
         """All but the weights."""

@@ -66,12 +66,20 @@ def base_folder(folder: Path) -> Path:
     return base_of(folder) if is_adapter(folder) else folder
 
 
-def save_weights(vlm: VLM, source: Path, folder: Path) -> None:
-    """What changes in training, as `VLM.load` reads it back: whole weights, or the adapter."""
+def save_weights(vlm: VLM, source: Path, folder: Path, clips: str | None = None) -> None:
+    """What changes in training, as `VLM.load` reads it back: whole weights, or the adapter.
+
+    Args:
+        vlm: The policy as it is.
+        source: Folder that training began with.
+        folder: Where to write.
+        clips: What the recipe says of clips; written beside whole weights for whoever asks them.
+    """
     if has_adapter(vlm):
         save_adapter(vlm, folder, base_folder(source))
     else:
         export_checkpoint(vlm, source, folder)
+        _tell_clips(folder, source, clips)
 
 
 def open_renderer(recipe: Recipe, folder: Path) -> TokenRenderer:
@@ -89,6 +97,10 @@ def save_final(vlm: VLM, source: Path, folder: Path, clips: str | None = None) -
         clips: What the recipe said of clips; it is written down for whoever asks the policy.
     """
     _save_whole(vlm, source, folder)
+    _tell_clips(folder, source, clips)
+
+
+def _tell_clips(folder: Path, source: Path, clips: str | None) -> None:
     if clips is not None:
         settings = RenderSettings.read(base_folder(source))
         dataclasses.replace(settings, clips=clips).write(folder)

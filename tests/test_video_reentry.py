@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,9 @@ from scripts import begin, observation, picture, question, reply, say, zoom_text
 from toy_policy import FAMILIES, policy
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 from vtool.rl.batch import make_batch, make_sample
+from vtool.rl.metrics_log import read_metrics
 from vtool.rl.recipe import load_recipe
+from vtool.rl.train import train
 
 from vtool.check_renderer import check_renderer
 from vtool.engines.base import Request
@@ -318,3 +321,22 @@ def test_only_the_policys_tokens_are_learnt(author):
     sample = make_sample(context, video_renderer(), policy().vlm.family)
     mask = context.mask(author)
     assert (sample.target & mask).any() == (author is Author.POLICY)
+
+
+def test_vital_learns_from_video_tokens(tmp_path):
+    """One step of each stage; the model that is left says how it wants to see clips."""
+    small = ["clips=video", "group_size=2", "prompts=2", "data.options={videos: 3}"]
+    stages = [{"name": "grpo", "steps": 1}, {"name": "dgrpo", "steps": 1}]
+    recipe = load_recipe("vital", [*small, f"stages={json.dumps(stages)}", "trace_every=1"])
+    train(recipe, tmp_path)
+    for folder in ("01-grpo/model", "01-grpo/checkpoints/step-000001/model", "02-dgrpo/model"):
+        assert RenderSettings.read(tmp_path / folder).clips == "video"
+    (metrics,) = read_metrics(tmp_path / "02-dgrpo")
+    assert metrics["images"] >= 8
+    shown = [
+        p
+        for record in read_trace(tmp_path / "01-grpo" / "trace" / "step-000001")
+        for p in record.episode.final.placements()
+    ]
+    assert shown
+    assert all(p.video for p in shown if p.kind == "clip")
