@@ -26,9 +26,7 @@ from vtool.cli import main
 from vtool.errors import RecipeError
 
 PUBLISHED = [
-    name
-    for name in recipe_names()
-    if load_recipe(name).about.certainty is not Certainty.OURS
+    name for name in recipe_names() if load_recipe(name).about.certainty is not Certainty.OURS
 ]
 VIDEO = ("vital",)
 """Of the moment world, whose policy is its own."""

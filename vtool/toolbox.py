@@ -307,11 +307,15 @@ def _as_shown(fault: ModelFault, offer: _Offer) -> ModelFault:
 
 
 def _tools(what: Tool | str | Mapping[str, Any]) -> list[Tool]:
-    """The tools that one entry stands for: all of a server's under the key `mcp`."""
+    """The tools of one entry: all of a server's under `mcp`, all of a world's under `world`."""
     if isinstance(what, Mapping) and set(what) == {"mcp"} and isinstance(what["mcp"], Mapping):
         from vtool.mcp_client import mcp_tools
 
         return mcp_tools(**what["mcp"])
+    if isinstance(what, Mapping) and set(what) == {"world"} and isinstance(what["world"], Mapping):
+        from vtool.worlds.world import worlds
+
+        return [choose(one) for one in worlds.get(str(what["world"].get("name"))).tools]
     return [choose(what)]
 
 
