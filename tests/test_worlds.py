@@ -18,7 +18,7 @@ from vtool.worlds.without import Without
 from vtool.worlds.world import worlds
 
 NAMES = worlds.names()
-FEW = 24
+FEW = 20
 CONTROLS = [c.value for c in Without]
 
 

@@ -48,8 +48,8 @@ def draw(rng: np.random.Generator, split: Split) -> Sample:
         return digest(("depth", sorted(made))), made
 
     layout, plates = redraw(plan, split)
-    left = noise(rng, (BLOCKS, BLOCKS))
-    right = _moved(noise(rng, (BLOCKS, BLOCKS)), left, (0, 0, BLOCKS, BLOCKS), WALL)
+    left = noise(rng)
+    right = _moved(noise(rng), left, (0, 0, BLOCKS, BLOCKS), WALL)
     places = [_place(rng, quarter) for _, quarter, _ in plates]
     # The nearest last: it hides what lies behind it.
     for (x, y), (_, _, step) in sorted(zip(places, plates, strict=True), key=lambda p: p[1][2]):

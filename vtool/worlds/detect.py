@@ -15,9 +15,9 @@ import numpy as np
 
 from vtool.environment import Limits
 
-from .drawing import light_color, plain_background
+from .drawing import Pixels, light_color, plain_background
 from .files import Sample, maker, redraw
-from .hidden import BLOCK, SIDE
+from .hidden import BLOCK, BLOCKS, SIDE
 from .icons import KINDS, icon_detector, stamp
 from .icons import SIDE as ICON
 from .program import Look, Seen, Use
@@ -26,6 +26,7 @@ from .zoom import Split, digest
 
 ICONS: Final = 5
 MOST: Final = 4
+GRAIN: Final = 4
 _CELL: Final = 48
 """Icons lie in cells of this many pixels, apart from each other."""
 
@@ -41,7 +42,7 @@ def draw(rng: np.random.Generator, split: Split) -> Sample:
 
     layout, (kind, count, cells) = redraw(plan, split)
     background, paper = redraw(lambda: _paper(rng), split)
-    pixels = plain_background((SIDE, SIDE), paper)
+    pixels = _grained(rng, plain_background((SIDE, SIDE), paper))
     others = [k for k in KINDS if k != kind]
     boxes = []
     for number, cell in enumerate(cells):
@@ -64,6 +65,13 @@ def draw(rng: np.random.Generator, split: Split) -> Sample:
 def _paper(rng: np.random.Generator) -> tuple[str, tuple[int, int, int]]:
     color = light_color(rng)
     return digest(color), color
+
+
+def _grained(rng: np.random.Generator, pixels: Pixels) -> Pixels:
+    """The page with a grain of a few grey levels, more than icons differ by in the first look."""
+    grain = rng.integers(-GRAIN, GRAIN + 1, (BLOCKS, BLOCKS))
+    coarse = np.kron(grain, np.ones((BLOCK, BLOCK), np.int64))
+    return np.clip(pixels + coarse[:, :, None], 0, 255).astype(np.uint8)
 
 
 def _corner(rng: np.random.Generator, cell: int) -> int:

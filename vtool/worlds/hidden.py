@@ -1,8 +1,8 @@
-"""Textures that a first look cannot see: every block that it shows as one pixel has one mean.
+"""Textures that a first look cannot see: what is fine enough leaves one grey behind.
 
-A picture of 384x384 pixels is first shown at 64x64, six to one. What is drawn here keeps the mean
-of every 6x6 block, on a grid of such blocks, so that the first look shows plain grey, and the
-original holds what a tool needs.
+A picture of 384x384 pixels is first shown at 64x64, six to one. What is drawn here is made of
+cells of 2x2 pixels, two of them above grey and two as much below it, in the corners: no smooth
+reduction leaves anything of that but grey, and the original holds what a tool needs.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from .program import VIEW
 
 SIDE: Final = 384
 BLOCK: Final = SIDE // VIEW
+"""Pixels of a side that the first look shows as one."""
 BLOCKS: Final = VIEW
 GREY: Final = 128
+CELL: Final = 2
+_CORNERS: Final = np.array([[1, -1], [-1, 1]])
 
 
-def noise(rng: np.random.Generator, blocks: tuple[int, int], strength: int = 70) -> Pixels:
-    """Grey noise whose every block has the mean `GREY`.
+def noise(rng: np.random.Generator, side: int = SIDE, strength: int = 90) -> Pixels:
+    """Grey noise, (side, side, 3): cells of random sign and contrast whose mean is `GREY`.
 
     Args:
         rng: Draws it.
-        blocks: Width and height in blocks.
+        side: In pixels, even.
         strength: Largest step from the mean.
     """
-    width, height = blocks
-    half = rng.integers(1, strength + 1, (height, width, BLOCK * BLOCK // 2))
-    values = np.concatenate([half, -half], axis=2)
-    values = rng.permuted(values, axis=2).reshape(height, width, BLOCK, BLOCK)
-    plane = GREY + values.transpose(0, 2, 1, 3).reshape(height * BLOCK, width * BLOCK)
+    steps = rng.integers(20, strength + 1, (side // CELL, side // CELL))
+    signs = rng.choice([-1, 1], steps.shape)
+    plane = GREY + np.kron(steps * signs, _CORNERS)
     return np.repeat(plane.astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def checks(cells: NDArray[np.bool_], color: Color) -> tuple[NDArray[np.bool_], Pixels]:
-    """A shape of whole blocks in a colour and its complement, whose mean is grey.
+    """A shape of whole blocks in a colour and its complement, pixel by pixel: grey from afar.
 
     Args:
         cells: Blocks of the shape, (`BLOCKS`, `BLOCKS`).
@@ -48,10 +49,9 @@ def checks(cells: NDArray[np.bool_], color: Color) -> tuple[NDArray[np.bool_], P
         The shape's pixels, and what to paint there.
     """
     mask = np.kron(cells, np.ones((BLOCK, BLOCK), bool))
-    ys, xs = np.indices(mask.shape)
-    first = ((ys // (BLOCK // 2) + xs // (BLOCK // 2)) % 2 == 0)[:, :, None]
-    other = 2 * GREY - 1 - np.array(color, np.int64)
-    return mask, np.where(first, np.array(color), other).astype(np.uint8)
+    step = np.array(color, np.int64) - GREY
+    signs = np.kron(np.ones_like(cells, np.int64), np.tile(_CORNERS, (BLOCK // CELL,) * 2))
+    return mask, (GREY + signs[:, :, None] * step).astype(np.uint8)
 
 
 def ring(pixels: Pixels, center: tuple[int, int], radii: tuple[float, float], color: Color) -> None:

@@ -1,8 +1,7 @@
 """Small icons that a first look cannot tell apart, and a detector that finds them.
 
-An icon is 12x12 pixels, on the grid of the blocks that the first look shows as one pixel; every
-quarter of every icon has the same number of dark pixels, so that there all of them are the same
-grey spot.
+An icon is 12x12 pixels, made of cells of 2x2 pixels, half of which are dark: from afar every icon
+is the same grey spot, and what differs is which half.
 
 The detector compares pixels with the icons' bitmaps. It stands in for a learned detector, whose
 published weights know no such icons: what it finds is in the picture, its finding is exact. It
@@ -29,26 +28,30 @@ from .drawing import Pixels
 from .hidden import BLOCK
 
 SIDE: Final = 2 * BLOCK
-KINDS: Final = ("bars", "checks", "posts", "wedges")
+_CELLS: Final = {
+    "bars": (((1, 1), (0, 0)), -1),
+    "checks": (((1, 0), (0, 1)), 1),
+    "knots": (((1, 0), (0, 1)), 0),
+    "posts": (((1, 0), (1, 0)), -1),
+}
+"""The first cell of each kind, and how its neighbour is turned."""
+KINDS: Final = tuple(_CELLS)
 INK: Final = 40
 ABOUT: Final = (
-    "Find icons in a picture: bars, checks, posts or wedges. Stands in for a learned detector: it "
+    "Find icons in a picture: bars, checks, knots or posts. Stands in for a learned detector: it "
     "compares pixels with the icons' bitmaps."
 )
 
 
 @cache
 def icon(kind: str) -> NDArray[np.bool_]:
-    """Bitmap of an icon, true where it is dark; half of each quarter is."""
-    ys, xs = np.indices((SIDE, SIDE))
-    half = BLOCK // 2
-    stripes = {"bars": ys // half, "posts": xs // half, "checks": ys // half + xs // half}
-    if kind in stripes:
-        return np.asarray(stripes[kind] % 2 == 0, np.bool_)
-    # Towards the middle: the darker triangle of each quarter, half of its diagonal with it.
-    inner_y, inner_x = np.minimum(ys, SIDE - 1 - ys), np.minimum(xs, SIDE - 1 - xs)
-    edge = (inner_y + inner_x == BLOCK - 1) & (inner_y < half)
-    return np.asarray((inner_y + inner_x > BLOCK - 1) | edge, np.bool_)
+    """Bitmap of an icon, true where it is dark: two pixels of each 2x2 cell."""
+    cell, turn = _CELLS[kind]
+    first = np.array(cell, bool)
+    second = first[::turn, ::turn] if turn else ~first
+    # Neighbours are turned against each other, so that no icon is darker on one side.
+    pair = np.block([[first, second], [second, first]])
+    return np.tile(pair, (SIDE // 4, SIDE // 4))
 
 
 def stamp(pixels: Pixels, kind: str, at: tuple[int, int]) -> None:

@@ -33,8 +33,10 @@ def best(look: Look) -> Generator[Use, Seen, str]:
         if not seen.pictures:
             return guess(look.words, look.rng)
         view, image = seen.pictures[0], 2
-    else:
-        color = PLAIN.findall(look.words)[0]
+    elif plain := PLAIN.search(look.words):
+        color = plain[1]
+    else:  # a disc that the first look does not show
+        return guess(look.words, look.rng)
     digit = yield from read_at(image, disc(view, color, 0.4))
     return digit or guess(look.words, look.rng)
 
