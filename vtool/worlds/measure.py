@@ -118,7 +118,7 @@ def at_random(world: World) -> Program:
 
 def _any_call(spec: ToolSpec, pictures: int, rng: np.random.Generator) -> Use:
     values = {p.name: _any(p, pictures, rng) for p in spec.params if p.required}
-    return Use(spec.name, **values)
+    return Use(spec.name, "", **values)
 
 
 def _any(param: Param, pictures: int, rng: np.random.Generator) -> Json:

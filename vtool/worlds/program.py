@@ -38,10 +38,21 @@ class Use:
 
     name: str
     arguments: Mapping[str, Json]
+    thought: str
+    """Words before the call."""
 
-    def __init__(self, name: str, **arguments: Json) -> None:
+    def __init__(self, name: str, /, _thought: str = "", **arguments: Json) -> None:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "arguments", arguments)
+        object.__setattr__(self, "thought", _thought)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer with words before it; a program may return it in place of the bare answer."""
+
+    answer: str
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +82,7 @@ class Seen:
     fault: Fault | None = None
 
 
-Program: TypeAlias = Callable[[Look], Generator[Use, Seen, str]]
+Program: TypeAlias = Callable[[Look], Generator[Use, Seen, str | Said]]
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +97,7 @@ class ProgramEngine:
     program: Program
     seed: int = 0
     dialect: Hermes = field(default_factory=Hermes)
-    _run: Generator[Use, Seen, str] | None = None
+    _run: Generator[Use, Seen, str | Said] | None = None
 
     async def chat(
         self,
@@ -103,8 +114,10 @@ class ProgramEngine:
             else:
                 use = self._run.send(self._seen(messages[-1], store))
         except StopIteration as end:
-            return self._write(Action(text="", answer=str(end.value)))
-        return self._write(Action(text="", calls=(ToolCall(use.name, dict(use.arguments)),)))
+            said = end.value if isinstance(end.value, Said) else Said(str(end.value))
+            return self._write(Action(text="", thought=said.thought, answer=said.answer))
+        call = ToolCall(use.name, dict(use.arguments))
+        return self._write(Action(text="", thought=use.thought, calls=(call,)))
 
     def _write(self, action: Action) -> str:
         return joined(self.dialect.write(action))
