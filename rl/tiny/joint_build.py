@@ -22,11 +22,14 @@ from vtool.pairs import load_renderer
 from vtool.render import Renderer
 from vtool.shipped import shipped
 from vtool.worlds import zoom as world
+from vtool.worlds.without import Without
+from vtool.worlds.world import worlds
 
 from . import tokenizer as tokens
 from .expert import Demo, Scribe, retarget
 from .expert import example_texts as zoom_texts
 from .export import export
+from .joint_card import card
 from .joint_expert import WORLDS, demo_of, episodes, texts_of
 from .joint_measure import measure
 from .spec import new_policy
@@ -88,15 +91,17 @@ def build(
         teach(vlm, scribe, short, seed=seed, log=tell, source=mix(pools, shares))
     vlm.eval()
     export(vlm, scribe, folder, "", TOOLS)
-    results = measure(folder, count=count, names=tuple(shares))
+    results = measure(folder, count=count, names=tuple(shares), controls=tuple(Without))
     for name, found in results.items():
         tell({"policy": "joint", "world": name, **found})
+    text = card(seed, count, results, {n: worlds.get(n).chance for n in shares})
+    (folder / "README.md").write_text(text, encoding="utf-8")
     return results
 
 
-def new_tokenizer(seed: int, count: int = 40) -> Tokenizer:
+def new_tokenizer(seed: int, count: int = 40, zooms: int = 120) -> Tokenizer:
     """The tokenizer of all worlds together."""
-    texts = zoom_texts(120)
+    texts = zoom_texts(zooms)
     for name in WORLDS:
         for played in episodes(name, count, seed + 500):
             texts += 3 * texts_of(played)
