@@ -9,9 +9,9 @@ import pytest
 import torch
 from vtool.rl.tiny.expert import Scribe
 from vtool.rl.tiny.export import export
-from vtool.rl.tiny.joint_build import LEARNT, TOOLS, begin, mix, new_tokenizer
+from vtool.rl.tiny.joint_build import LEARNT, begin, mix, new_tokenizer
 from vtool.rl.tiny.joint_card import card
-from vtool.rl.tiny.joint_expert import WORLDS, demo_of, episodes, joint_toolbox
+from vtool.rl.tiny.joint_expert import OFFERED, WORLDS, demo_of, episodes, joint_toolbox
 from vtool.rl.tiny.joint_measure import LIMITS, measure
 from vtool.rl.tiny.spec import FAMILY
 from vtool.rl.tiny.teach import Lesson, teach
@@ -32,7 +32,7 @@ def made(tmp_path_factory):
     tokenizer = new_tokenizer(0, count=4, zooms=20)
     vlm = begin(tokenizer, 0)
     folder = tmp_path_factory.mktemp("joint")
-    export(vlm, Scribe(tokenizer), folder, "", TOOLS)
+    export(vlm, Scribe(tokenizer), folder, "", OFFERED)
     played = {name: list(episodes(name, 6, 3, chunk=4)) for name in WORLDS}
     return tokenizer, vlm, folder, load_renderer(folder), played
 
@@ -99,7 +99,7 @@ def test_a_mix_is_taught_and_measured(made, tmp_path):
     assert len(batch) == 6
     teach(vlm, scribe, lesson, seed=0, log=said.append, every=5, source=mix(pools, shares))
     assert said[-1]["loss"] < said[0]["loss"]
-    export(vlm, scribe, tmp_path / "joint", "", TOOLS)
+    export(vlm, scribe, tmp_path / "joint", "", OFFERED)
     found = measure(tmp_path / "joint", count=2, names=("depth", "detect"))
     assert set(found) == {"depth", "detect"}
     assert all(0 <= row["accuracy"] <= 1 for row in found.values())

@@ -85,7 +85,7 @@ def test_splits_share_nothing(name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_names_all_tools_of_a_world_at_once(name):
-    box = Toolbox([{"world": {"name": name}}])
+    box = Toolbox([f"world:{name}"])
     assert box.specs == Toolbox(worlds.get(name).tools).specs
 
 

@@ -18,7 +18,7 @@ def test_a_run_in_the_flaky_world_records_its_tool(tmp_path):
         steps=1,
         trace_every=1,
         data=DataSpec(world="flaky", options={"seed": 1, "count": 6}),
-        tools=({"world": {"name": "flaky"}},),
+        tools=("world:flaky",),
     )
     assert train(recipe, tmp_path).finished
     episodes = [r.episode for r in read_trace(tmp_path / "trace" / "step-000001")]
@@ -38,4 +38,4 @@ def test_a_world_of_a_recipe_is_read_from_the_registry(tmp_path):
 
 def test_an_unknown_world_of_tools_is_answered_with_the_nearest():
     with pytest.raises(UnknownName, match="flaky"):
-        Toolbox([{"world": {"name": "flakey"}}])
+        Toolbox(["world:flakey"])

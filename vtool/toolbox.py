@@ -50,6 +50,8 @@ __all__ = [
     "refusal",
 ]
 
+WORLD = "world:"
+"""Before the name of a world, in place of a tool: all tools that it brings."""
 MAX_TEXT_BYTES = 8192
 """Of one result's words. No tokenizer that starts from bytes makes more tokens than bytes."""
 
@@ -307,15 +309,15 @@ def _as_shown(fault: ModelFault, offer: _Offer) -> ModelFault:
 
 
 def _tools(what: Tool | str | Mapping[str, Any]) -> list[Tool]:
-    """The tools of one entry: all of a server's under `mcp`, all of a world's under `world`."""
+    """The tools of one entry: all of a server's under `mcp`, all of a world's under `world:NAME`."""
     if isinstance(what, Mapping) and set(what) == {"mcp"} and isinstance(what["mcp"], Mapping):
         from vtool.mcp_client import mcp_tools
 
         return mcp_tools(**what["mcp"])
-    if isinstance(what, Mapping) and set(what) == {"world"} and isinstance(what["world"], Mapping):
+    if isinstance(what, str) and what.startswith(WORLD):
         from vtool.worlds.world import worlds
 
-        return [choose(one) for one in worlds.get(str(what["world"].get("name"))).tools]
+        return [choose(one) for one in worlds.get(what.removeprefix(WORLD)).tools]
     return [choose(what)]
 
 

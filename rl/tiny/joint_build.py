@@ -30,7 +30,7 @@ from .expert import Demo, Scribe, retarget
 from .expert import example_texts as zoom_texts
 from .export import export
 from .joint_card import card
-from .joint_expert import WORLDS, demo_of, episodes, texts_of
+from .joint_expert import OFFERED, WORLDS, demo_of, episodes, texts_of
 from .joint_measure import measure
 from .spec import new_policy
 from .teach import Lesson, teach
@@ -41,8 +41,6 @@ Pools = Mapping[str, Sequence[Demo]]
 FULL_MINUTES: Final = 20.0
 LEARNT: Final = 640
 """Ids given to text; the embedding has 680 rows."""
-TOOLS: Final = ("zoom", "stereo_depth", "depth_at", "segment")
-"""What the checkpoint's folder names; the detector of its world is none of the registered tools."""
 POOL: Final = {"box": 1500, "depth": 1000, "mask": 700, "detect": 1200}
 """Episodes of each world that are learnt again and again; the zoom world's are always new."""
 SHARES: Final = {"zoom": 10, "box": 7, "depth": 5, "mask": 5, "detect": 5}
@@ -84,13 +82,13 @@ def build(
     scribe = Scribe(new_tokenizer(seed))
     vlm = begin(scribe.tokenizer, seed)
     folder = Path(out) / "joint"
-    export(vlm, scribe, folder, "", TOOLS)
+    export(vlm, scribe, folder, "", OFFERED)
     pools = fill(load_renderer(folder), shares, seed, scale, tell)
     for lesson in (FIRST, WHOLE):
         short = replace(lesson, steps=max(2, round(lesson.steps * scale)))
         teach(vlm, scribe, short, seed=seed, log=tell, source=mix(pools, shares))
     vlm.eval()
-    export(vlm, scribe, folder, "", TOOLS)
+    export(vlm, scribe, folder, "", OFFERED)
     results = measure(folder, count=count, names=tuple(shares), controls=tuple(Without))
     for name, found in results.items():
         tell({"policy": "joint", "world": name, **found})

@@ -16,7 +16,7 @@ It begins as `tiny/clean`. A tokenizer is learnt from the texts of all worlds; t
 know keep their embedding. Then it learns expert episodes of all worlds in one mix (`vtool.rl.tiny.
 joint_build`): the experts are the worlds' scripted policies with a thought before each turn, played
 through the real tools. The detector of the world detect is a stand-in for a learned one, as that
-world's page says; it is not among the tools that `vtool.json` names.
+world's page says.
 
 ```
 OMP_NUM_THREADS=1 python -m vtool.rl.tiny OUT --world joint --seed {seed}

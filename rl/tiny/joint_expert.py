@@ -37,7 +37,7 @@ from .spec import FAMILY
 ROUND: Final = 10
 WORLDS: Final = ("box", "depth", "mask", "detect")
 """Those that are taught through episodes; the zoom world has its own demonstrations."""
-OFFERED: Final = ("zoom", "stereo_depth", "depth_at", "segment", {"world": {"name": "detect"}})
+OFFERED: Final = ("zoom", "stereo_depth", "depth_at", "segment", "world:detect")
 """What the joint policy may choose from, in every world."""
 
 

@@ -44,7 +44,7 @@ class World:
         about: What it asks of a policy, in one sentence.
         make: Writes the questions; takes `seed`, `split` and options of its own.
         sized: Options that make that many questions, or a few more.
-        tools: What is on offer in it; `{world: {name: NAME}}` in a recipe's `tools`.
+        tools: What is on offer in it; `world:NAME` in a recipe's `tools` and for `--tools`.
         best: The scripted best policy.
         guess: An answer without a look: the question's words and a generator to an answer.
         chance: How often a guess is right.
