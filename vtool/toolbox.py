@@ -309,7 +309,7 @@ def _as_shown(fault: ModelFault, offer: _Offer) -> ModelFault:
 
 
 def _tools(what: Tool | str | Mapping[str, Any]) -> list[Tool]:
-    """The tools of one entry: all of a server's under `mcp`, all of a world's under `world:NAME`."""
+    """The tools of one entry: a server's under `mcp`, those of a world under `world:NAME`."""
     if isinstance(what, Mapping) and set(what) == {"mcp"} and isinstance(what["mcp"], Mapping):
         from vtool.mcp_client import mcp_tools
 
