@@ -344,7 +344,7 @@ ROBOSPATIAL = Spec(
         ),
     ),
     metric="robospatial",
-    published="robospatial",
+    published="robospatial_published",
     summary=by("category"),
     says=inside_text,
 ).benchmark()

@@ -42,7 +42,7 @@ def videomme(root):
 
 
 def _lvb(i):
-    options = ["a red hat", "a blue hat", "a green hat", "nothing", "N/A"]
+    options = ["a red hat", "a blue hat", "a green hat", "a scarf", "N/A"]
     return {
         "video_id": f"u{i}",
         "question": f"What does the woman {i} wear when the number changes?",
