@@ -59,3 +59,12 @@ def write(name, at, folder):
     """Write one miniature and say where it lies."""
     MINIATURES[name][at](folder)
     return folder
+
+
+def sheet(found, tasks):
+    """A made-up answer to each question: right, right in a sentence, wrong, in turn."""
+    answers = []
+    for at, task in enumerate(tasks):
+        right = next(iter(found.says(task)))
+        answers.append((right, f"The answer is {right}", "(Z) 777")[at % 3])
+    return answers
