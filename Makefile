@@ -34,16 +34,20 @@ $(VENV)/.run: $(PY) pyproject.toml $(CONSTRAINTS)
 	$(PY) -m pip install -q $(PIN) -e ".[train]"
 	touch $@
 
+$(VENV)/.video: $(PY) pyproject.toml $(CONSTRAINTS)
+	$(PY) -m pip install -q $(PIN) -e ".[train,video]"
+	touch $@
+
 $(VENV)/.dev: $(PY) pyproject.toml $(CONSTRAINTS)
 	$(PY) -m pip install -q $(PIN) -e ".[train,photos,fast,video,decord,vision,segment,spatial,mcp,lora,dev]"
-	touch $@ $(VENV)/.run
+	touch $@ $(VENV)/.run $(VENV)/.video
 
 install: $(VENV)/.dev ## The environment for work on vtool itself, in .venv
 
 quickstart: $(VENV)/.run ## Train the tiny policy to look closer, measure it, write runs/quickstart (SEED=0)
 	$(PY) scripts/quickstart.py --seed $(SEED) $(ARGS)
 
-moments: $(VENV)/.run ## Train a tiny policy to look again in time, measure it, write runs/moments (SEED=0)
+moments: $(VENV)/.video ## Train a tiny policy to look again in time, measure it, write runs/moments (SEED=0)
 	$(PY) scripts/moments.py --seed $(SEED) $(ARGS)
 
 test: $(VENV)/.dev ## The fast suite

@@ -89,7 +89,8 @@ def group_norm(
         AdvantageError: A believed return is not finite, or shapes differ.
 
     Source: DeepSeekMath (arXiv 2402.03300) eq. 3 of section 4.1.1; `scale="none"` is Dr.GRPO
-    (arXiv 2503.20783).
+    (arXiv 2503.20783). Trap: a factor that a whole group shares is divided out again, so weights
+    of groups belong after it; released code gives a group of one its raw return (`singleton`).
     """
     scale, singleton = Scale(scale), Singleton(singleton)
 
@@ -116,7 +117,8 @@ def dr_grpo(
     Raises:
         AdvantageError: A believed return is not finite, or shapes differ.
 
-    Source: arXiv 2503.20783, section 3.2.
+    Source: arXiv 2503.20783, section 3.2. Trap: with a mean over each attempt's own tokens instead
+    of a constant divisor, long wrong attempts are punished less a token than short ones.
     """
     return _by_group(_centre, returns, mask, groups)
 
@@ -134,7 +136,8 @@ def rloo(
     Raises:
         AdvantageError: A believed return is not finite, or shapes differ.
 
-    Source: arXiv 2402.14740 eq. 5.
+    Source: arXiv 2402.14740 eq. 5. Trap: larger than `dr_grpo` by G/(G-1), so that learning rates
+    do not carry over between small groups.
     """
 
     def kernel(group: Floats) -> Floats:
@@ -165,7 +168,8 @@ def reinforce_pp_baseline(
     Raises:
         AdvantageError: A believed return is not finite, or shapes differ.
 
-    Source: REINFORCE++ (arXiv 2501.03262), the variant with a group baseline.
+    Source: REINFORCE++ (arXiv 2501.03262), the variant with a group baseline. Trap: it needs the
+    whole batch; a rule of a blend sees one group, so recipes name it as their estimator only.
     """
     _, believed, _ = _checked(returns, mask, groups)
     centred = _by_group(_centre, returns, mask, groups)
@@ -287,8 +291,9 @@ def _over_deviation(group: Floats, scale: Scale, eps: float) -> Floats:
     if scale is Scale.NONE or group.size < 2:
         return group
     degrees = group.size - (scale is Scale.STD)
-    deviation = np.sqrt(np.square(_centre(group)).sum() / degrees) + eps
-    return group / deviation if deviation > 0 else np.zeros_like(group)
+    deviation = np.sqrt(np.square(_centre(group)).sum() / degrees)
+    # Equal returns over the guard alone would be a million times themselves.
+    return group / (deviation + eps) if deviation > eps else np.zeros_like(group)
 
 
 def _checked(

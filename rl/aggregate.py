@@ -26,14 +26,19 @@ class Mode(StrEnum):
     """How tokens and sequences are weighted against one another."""
 
     TOKEN_MEAN = "token-mean"
-    """Sum over all tokens / count of tokens (DAPO): long sequences weigh more."""
+    """Sum over all tokens / count of tokens. Source: DAPO (arXiv 2503.14476) eq. 8. Trap: long
+    sequences weigh more."""
     SEQ_MEAN_TOKEN_SUM = "seq-mean-token-sum"
-    """Sum inside a sequence, mean over sequences."""
+    """Sum inside a sequence, mean over sequences. Source: Dr.GRPO (arXiv 2503.20783) without its
+    constant. Trap: its size grows with the length of sequences, and so does the step."""
     SEQ_MEAN_TOKEN_MEAN = "seq-mean-token-mean"
-    """Mean inside a sequence, mean over sequences (GRPO, GSPO)."""
+    """Mean inside a sequence, mean over sequences. Source: GRPO (arXiv 2402.03300) eq. 3, GSPO.
+    Trap: a token of a long sequence counts less; a sequence without any token that may be learnt
+    must leave the mean, not count as 0."""
     SEQ_MEAN_TOKEN_SUM_NORM = "seq-mean-token-sum-norm"
-    """Sum inside a sequence / constant length (Dr.GRPO); sequences are *summed* unless
-    `average_sequences` is set, as in the released code, so the value grows with the batch."""
+    """Sum inside a sequence / constant length. Source: Dr.GRPO (arXiv 2503.20783) section 3.2.
+    Trap: sequences are *summed* unless `average_sequences` is set, as in the released code, so the
+    value grows with the batch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -66,6 +66,7 @@ def make_sample(
     authors: tuple[Author, ...] = (Author.POLICY,),
     *,
     whole: bool = False,
+    given: int = 0,
 ) -> Sample:
     """A sample of a context.
 
@@ -78,7 +79,8 @@ def make_sample(
         credit: One number for all, or for each segment of `context.segments` one number or one
             a token.
         authors: Whose tokens are targets.
-        whole: Whether the prefix that a fork shares is a target too.
+        whole: Whether the prefix that a fork shares is a target too,
+        given: but for so many leading segments of it, which were handed in from a past.
 
     Raises:
         RecordError: A count of placeholders, grids or pixel rows is off, or credits do not match
@@ -90,8 +92,8 @@ def make_sample(
         Block(p.run.start, (p.run.grid[0], p.run.grid[1] // merge, p.run.grid[2] // merge))
         for p in prompt.pictures
     ]
-    shared = () if whole else context.segments[: context.shared]
-    own = np.arange(len(prompt.ids)) >= sum(len(s) for s in shared)
+    before = context.segments[: given if whole else context.shared]
+    own = np.arange(len(prompt.ids)) >= sum(len(s) for s in before)
     return Sample(
         ids=prompt.ids,
         positions=family.positions(len(prompt.ids), blocks),

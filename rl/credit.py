@@ -22,6 +22,7 @@ class Credit:
         segments: A number for each of its segments, for all of the segment's tokens.
         tokens: Where some tokens get more or less than that: (n,) for each segment, else None.
         whole: Whether the prefix that it shares is learnt here too.
+        given: Leading segments of that prefix that nobody learns from.
     """
 
     episode: Episode
@@ -29,6 +30,12 @@ class Credit:
     segments: tuple[float, ...]
     tokens: tuple[Floats | None, ...] = ()
     whole: bool = False
+    given: int = 0
+
+    @property
+    def first(self) -> int:
+        """The first segment that is learnt here."""
+        return self.given if self.whole else self.context.shared
 
     @property
     def laid(self) -> tuple[float | Floats, ...]:
@@ -42,5 +49,4 @@ class Credit:
     def dead(self) -> bool:
         """Whether no policy token of its own would move."""
         own = list(zip(self.context.segments, self.laid, strict=True))
-        told = own if self.whole else own[self.context.shared :]
-        return not any(np.any(c) for s, c in told if s.author is Author.POLICY)
+        return not any(np.any(c) for s, c in own[self.first :] if s.author is Author.POLICY)

@@ -11,7 +11,6 @@ Another package brings its own through the entry point group ``vtool.credit_rule
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import SequenceMatcher
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -30,10 +29,15 @@ from .advantage import (
     Singleton,
     group_baseline,
 )
-from .attempts import Attempts, Ints, Seen
+from .attempts import Attempts
 from .fork_advantage import Pool, format_bound
+from .situations import situations
+from .visits import first_of_turn, of_first, pooled, to_end
 
 Rule: TypeAlias = Callable[..., Floats]
+
+BATCH_WIDE = "reinforce_pp_baseline"
+"""The estimator that needs the whole batch; a rule sees one group."""
 
 credit_rules: Registry[Rule] = Registry("credit rule", "vtool.credit_rules")
 
@@ -68,6 +72,8 @@ def group(
         singleton: ``zero``, or ``raw`` as verl has it.
 
     Source: GRPO (arXiv 2402.03300), Dr.GRPO (2503.20783), RLOO (2402.14740), LOOP (2502.01600).
+    Trap: under `scale: std` a factor that the whole group shares is divided out; without `center`
+    a constant in the reward pushes every attempt the same way.
     """
     return attempts.spread(
         group_baseline(
@@ -120,11 +126,12 @@ def turn_group(
         singleton: ``zero``; ``raw`` gives a turn reached once its raw return, as released code
             does, which makes long attempts learn from nothing but their length.
 
-    Source: MatchTIR, turn-level half of the dual advantage; CM2, centred turn groups.
+    Source: MatchTIR, turn-level half of the dual advantage; CM2, centred turn groups. Trap: a turn
+    that one attempt alone reached says nothing of it; released code gives it its raw return.
     """
     _positive("min_holders", min_holders)
     layout, mask = attempts.layout, attempts.on_path
-    returns, first = attempts.to_go(discount), _first_of_turn(layout.attempt, layout.position)
+    returns, first = attempts.to_go(discount), first_of_turn(layout.attempt, layout.position)
     # A turn that a fork cut in two is held once.
     values = group_baseline(
         returns,
@@ -135,7 +142,7 @@ def turn_group(
         singleton=singleton,
         least=min_holders,
     )
-    return np.where(mask, _of_first(values, layout.attempt, layout.position), 0.0)
+    return np.where(mask, of_first(values, layout.attempt, layout.position), 0.0)
 
 
 @credit_rule("anchor_group")
@@ -159,7 +166,9 @@ def anchor_group(
             asks for equal ones. Pictures must be equal either way.
         eps: Added to the divisor.
 
-    Source: GiGPO (arXiv 2505.10978) eq. 6-8; the similarity form is its code's.
+    Source: GiGPO (arXiv 2505.10978) eq. 6-8; the similarity form is its code's. Trap: crops that
+    differ by a pixel are other situations; where attempts never meet again, nothing but the first
+    step has any credit. An attempt that meets a situation twice is compared with itself.
     """
     seen = attempts.layout.seen
     if len(seen) != len(attempts.layout.parent):
@@ -196,15 +205,16 @@ def fork_group(
             ``gamma ** max_turns / 2``, so that outcomes decide.
         eps: Added to the divisor.
 
-    Source: PORTool, tree rollouts with fork-relative advantages.
+    Source: PORTool, tree rollouts with fork-relative advantages. Trap: attempts that share nothing
+    are siblings at their first step only, so that alone it leaves later turns without credit.
     """
     layout, mask = attempts.layout, attempts.on_path
     count = len(layout.parent)
-    distance = _to_end(layout.attempt, layout.position)
+    distance = to_end(layout.attempt, layout.position)
     outcome = attempts.final[layout.attempt] * gamma**distance
     # A step's own reward was given once, to whoever took it: every visit says the same.
-    own = _pooled(attempts.by_turn, layout.step, mask, count, Pool.MEAN)
-    values = _pooled(outcome, layout.step, mask, count, Pool(pool))
+    own = pooled(attempts.by_turn, layout.step, mask, count, Pool.MEAN)
+    values = pooled(outcome, layout.step, mask, count, Pool(pool))
     values += own * (1.0 if max_turns is None else format_bound(gamma, max_turns))
     siblings = group_baseline(values, ~np.isnan(values), groups=layout.parent, scale=scale, eps=eps)
     return np.where(mask, siblings[layout.step], 0.0)
@@ -237,12 +247,13 @@ def broadcast(
         baseline: ``mean`` or ``loo``.
         eps: Added to the divisor.
 
-    Source: Flow-GRPO (AgentFlow, arXiv 2510.05592).
+    Source: Flow-GRPO (AgentFlow, arXiv 2510.05592). Trap: one right attempt of one turn and one
+    wrong one of three have a mean of .5 by attempts, and of .25 by turns as the code counts.
     """
     if Stats(stats) is Stats.ROLLOUT:
         return group(attempts, scale=scale, baseline=baseline, eps=eps)
     layout = attempts.layout
-    first = _first_of_turn(layout.attempt, layout.position) & attempts.on_path
+    first = first_of_turn(layout.attempt, layout.position) & attempts.on_path
     outcome = np.where(attempts.on_path, attempts.returns[layout.attempt], 0.0)
     values = group_baseline(outcome, first, scale=scale, baseline=baseline, eps=eps)
     of_attempt = np.zeros(len(attempts.returns))
@@ -258,81 +269,20 @@ def given(attempts: Attempts) -> Floats:
 
     Args:
         attempts: The group, `of: turns`.
+
+    Source: ours. Trap: nothing is centred, so that a reward that everybody gets pushes everybody.
     """
     return np.where(attempts.on_path, attempts.by_turn, 0.0)
 
 
 def divides(rule: str, options: Mapping[str, Any]) -> bool:
     """Whether a rule divides by a deviation of the group, and so cancels its constant factors."""
+    if rule == BATCH_WIDE:  # a rule is given one group: the batch that it divides by is that
+        return True
     fn = credit_rules.get(rule)
     fn = getattr(fn, "__wrapped__", fn)
     default = (getattr(fn, "__kwdefaults__", None) or {}).get("scale", Scale.NONE)
     return Scale(options.get("scale", default)) is not Scale.NONE
-
-
-def situations(seen: tuple[Seen, ...], similarity: float = 1.0) -> Ints:
-    """(S,) numbers, equal for steps that answer the same observation.
-
-    Args:
-        seen: What each step answers.
-        similarity: Share of equal tokens from which two are the same; the first of its kind is
-            what later ones are compared with.
-
-    Raises:
-        AdvantageError: The similarity lies outside (0, 1].
-    """
-    if not 0.0 < similarity <= 1.0:
-        raise AdvantageError(f"similarity must lie in (0, 1], got {similarity}")
-    kinds: list[Seen] = []
-    out = np.zeros(len(seen), np.int64)
-    for i, one in enumerate(seen):
-        found = next((k for k, other in enumerate(kinds) if _alike(one, other, similarity)), None)
-        if found is None:
-            kinds.append(one)
-        out[i] = len(kinds) - 1 if found is None else found
-    return out
-
-
-def _alike(a: Seen, b: Seen, similarity: float) -> bool:
-    if a == b or similarity == 1.0 or a.pictures != b.pictures:
-        return a == b
-    try:
-        left, right = (np.frombuffer(s.words, np.int32).tolist() for s in (a, b))
-    except ValueError:  # text, not tokens
-        left, right = list(a.words), list(b.words)
-    return SequenceMatcher(None, left, right, autojunk=False).ratio() >= similarity
-
-
-def _first_of_turn(attempt: Ints, position: Ints) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """(V,) True for the first visit of each turn of each attempt."""
-    out = np.zeros(len(attempt), bool)
-    _, at = np.unique(np.stack([attempt, position]), axis=1, return_index=True)
-    out[at] = True
-    return out
-
-
-def _of_first(values: Floats, attempt: Ints, position: Ints) -> Floats:
-    """(V,) each visit has the value of the first visit of its turn."""
-    _, at, back = np.unique(
-        np.stack([attempt, position]), axis=1, return_index=True, return_inverse=True
-    )
-    return values[at][back.reshape(-1)]
-
-
-def _to_end(attempt: Ints, position: Ints) -> Floats:
-    """(V,) turns between each visit and the last one of its attempt."""
-    last = np.zeros(int(attempt.max(initial=-1)) + 1)
-    np.maximum.at(last, attempt, position)
-    return last[attempt] - position
-
-
-def _pooled(values: Floats, step: Ints, mask: Any, count: int, pool: Pool) -> Floats:
-    """(S,) over the believed visits of each step; NaN where there is none."""
-    out = np.full(count, np.nan)
-    for number in np.unique(step[mask]):
-        here = values[mask & (step == number)]
-        out[number] = here.max() if pool is Pool.MAX else here.mean()
-    return out
 
 
 def _positive(name: str, value: int) -> None:

@@ -16,11 +16,9 @@ from typing import Any
 from vtool.errors import RecipeError, UnknownName
 
 from .attempts import TOTAL, TURNS
-from .credit_rules import credit_rules, divides
+from .credit_rules import BATCH_WIDE, credit_rules, divides
 from .sample_weight import WEIGHTS, Placement, WeightSpec
 from .token_spans import ALL, token_kinds
-
-BATCH_WIDE = "reinforce_pp_baseline"
 
 
 class Shared(StrEnum):
@@ -37,10 +35,13 @@ class Whiten(StrEnum):
     """What the credit of a whole step is divided by."""
 
     NONE = "none"
+    """Nothing."""
     ROLLOUT = "rollout"
-    """The deviation of the batch, in which an attempt counts once."""
+    """The deviation of the batch, in which an attempt counts once. What is 0 stays 0."""
     TOKEN = "token"
-    """The deviation of the batch, in which a token counts once, as released trainers do."""
+    """The deviation of the batch, in which a token counts once, as released trainers do. Trap:
+    the mean over tokens, which is not 0 where attempts differ in length, is subtracted too, so
+    that groups of one, groups of equals and tokens outside of a kind get a credit after all."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,12 @@ def check_credit(
 
 def _check_rule(where: str, spec: RuleSpec) -> None:
     known(f"{where}.rule: credit rule", spec.rule, credit_rules)
+    if spec.rule == BATCH_WIDE:
+        raise RecipeError(
+            f"{where}.rule: a rule is given one group, so {BATCH_WIDE} would divide by the group's "
+            "deviation, not the batch's; use rule dr_grpo and credit.whiten: rollout, or leave "
+            f"the blend out and say estimator: {BATCH_WIDE}"
+        )
     known(f"{where}.on: kind of tokens", spec.on, token_kinds)
     check_options(f"{where}.options", credit_rules.get(spec.rule), spec.options)
 

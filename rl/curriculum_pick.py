@@ -155,7 +155,8 @@ class Difficulty:
     def chances(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Probability of each task to be drawn first."""
         means = [np.mean(self.rewards[i]) if i in self.rewards else self.prior for i in self.ids]
-        weights = np.exp(-self.rate * (np.array(means) - np.min(means)))
+        # Never 0: where all others are drawn, the easiest task must still come.
+        weights = np.exp(-np.minimum(self.rate * (np.array(means) - np.min(means)), 600.0))
         return np.asarray(weights / weights.sum())
 
     def draw(self, number: int) -> list[int]:

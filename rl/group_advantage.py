@@ -23,7 +23,7 @@ from .attempts import check_counts
 from .blend import blend_visits, totals
 from .credit import Credit
 from .credit_spec import CreditSpec, RuleSpec, Shared, resolve
-from .layout import Ground, lay_out, owner
+from .layout import Ground, handed_in, lay_out, owner
 from .sample_weight import WeightSpec
 from .token_spans import ALL, tokens_of_kind
 from .whiten import settle
@@ -187,7 +187,8 @@ def _credit(
                 told = np.full(len(where), base[i]) if so_far is None else so_far
                 extra[i] = told + float(numbers[step]) * where
     some = any(e is not None for e in extra)
-    return Credit(episode, context, tuple(base), tuple(extra) if some else (), whole)
+    past = handed_in(episode, context.number) if whole else 0
+    return Credit(episode, context, tuple(base), tuple(extra) if some else (), whole, past)
 
 
 def _step_means(ground: Ground, values: Floats, mask: Any) -> Floats:

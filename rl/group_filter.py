@@ -68,14 +68,23 @@ def by_accuracy(
     part: str = "answer",
     low: float = 0.0,
     high: float = 1.0,
+    gate: str = "",
 ) -> bool:
     """The mean of a part lies strictly between two bounds.
+
+    Args:
+        scores: Of the group.
+        credits: Not looked at.
+        part: Which part.
+        low: Its mean must lie above it,
+        high: and below it.
+        gate: A part without which the other counts 0: TAPO's malformed attempts are wrong.
 
     Source: DAPO (arXiv 2503.14476) section 3.2, as TAPO uses it: groups that are all right or
     all wrong are refused.
     """
-    marks = [s.parts.get(part) for s in scores]
-    values = [float(m) for m in marks if isinstance(m, int | float)]
+    rows = [(s.parts.get(part), s.parts.get(gate) if gate else 1.0) for s in scores]
+    values = [0.0 if passed == 0 else float(m) for m, passed in rows if isinstance(m, int | float)]
     return bool(values) and low < sum(values) / len(values) < high
 
 

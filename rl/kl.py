@@ -17,7 +17,8 @@ KL_LIMIT = 10.0
 def k1(logp: Tensor, ref_logp: Tensor) -> Tensor:
     """Log-ratio: unbiased, of large variance, may be negative.
 
-    For reports. As a loss its expected gradient is 0: use `k2` or `k3_plus` there.
+    Source: Schulman, "Approximating KL divergence" (2020). Trap: for reports; as a loss its
+    expected gradient is 0, so use `k2` or `k3+` there.
 
     Args:
         logp: (N,) of the policy.
@@ -29,6 +30,8 @@ def k1(logp: Tensor, ref_logp: Tensor) -> Tensor:
 def k2(logp: Tensor, ref_logp: Tensor) -> Tensor:
     """Half the squared log-ratio: biased value, right gradient.
 
+    Source: Schulman (2020). Trap: not to be reported as a KL where policies are far apart.
+
     Args:
         logp: (N,) of the policy.
         ref_logp: (N,) of the reference.
@@ -37,7 +40,9 @@ def k2(logp: Tensor, ref_logp: Tensor) -> Tensor:
 
 
 def k3(logp: Tensor, ref_logp: Tensor) -> Tensor:
-    """e^d - d - 1 with d = ref - policy: unbiased, never negative, gradient biased.
+    """e^d - d - 1 with d = ref - policy: unbiased and never negative.
+
+    Source: Schulman (2020). Trap: its gradient is biased; held at 10 a token.
 
     Args:
         logp: (N,) of the policy.
@@ -49,6 +54,8 @@ def k3(logp: Tensor, ref_logp: Tensor) -> Tensor:
 
 def k3_plus(logp: Tensor, ref_logp: Tensor) -> Tensor:
     """Value of `k3` with the gradient of `k2`, straight through.
+
+    Source: released trainers (verl). Trap: differences of its value do not tell its gradient.
 
     Args:
         logp: (N,) of the policy.

@@ -2,7 +2,8 @@
 
 An attempt is a path: it reads its leaf's context, the prefixes that forks share, and what was
 folded away. Children that were spawned on the path, and contexts of other seats, belong to the
-attempt too, but are no turns of its path. Another branch of the same record does not.
+attempt too, but are no turns of its path. Another branch of the same record does not. What was
+handed in from a past (the seat `GIVEN`) is nobody's step: it is seen, as observations are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from vtool.errors import VToolError
 from vtool.message import Author
+from vtool.programs.restart import GIVEN
 from vtool.record import Context, Episode, Fold, Fork, Segment, Spawn
 
 from .advantage import Floats
@@ -169,7 +171,8 @@ class _Builder:
     ) -> None:
         own = {c for c, _ in places} | ({episode.final.number} if episode.contexts else set())
         all_of = sorted({*own, *others})
-        self.contexts.append(tuple(c for c in all_of if episode.contexts[c].has_tokens))
+        rows = [(c, episode.contexts[c]) for c in all_of]
+        self.contexts.append(tuple(c for c, x in rows if x.has_tokens and x.seat != GIVEN))
         actions = len(episode.actions()) if episode.contexts else 0
         self.turns.append(max(actions, last + 1))
         found = _logprobs(episode, places)
@@ -205,7 +208,7 @@ def _steps(
     told: list[Place] = []
     for number, index in places:
         segment = episode.contexts[number].segments[index]
-        if segment.author is not Author.POLICY:
+        if not _learnt(episode, number, index):
             told.append((number, index))
             continue
         key = (number, segment.turn, sum(at <= index for at in cuts[number]))
@@ -239,11 +242,21 @@ def _position(episode: Episode, context: Context, segment: Segment) -> int:
     return count
 
 
+def _learnt(episode: Episode, number: int, index: int) -> bool:
+    """Whether the policy wrote a segment in this attempt, not in the past that it goes on from."""
+    context = episode.contexts[number]
+    return context.segments[index].author is Author.POLICY and context.seat != GIVEN
+
+
+def handed_in(episode: Episode, number: int) -> int:
+    """Leading segments of a context that were handed in from a past."""
+    segments = range(len(episode.contexts[number].segments))
+    owners = (owner(episode, number, i)[0] for i in segments)
+    return sum(episode.contexts[c].seat == GIVEN for c in owners)
+
+
 def _logprobs(episode: Episode, places: Sequence[Place]) -> Floats:
     """Behaviour log-probs of the policy's tokens on a path."""
-    found = [
-        s.logprobs
-        for s in (episode.contexts[c].segments[i] for c, i in places)
-        if s.author is Author.POLICY and s.logprobs is not None
-    ]
+    rows = [episode.contexts[c].segments[i] for c, i in places if _learnt(episode, c, i)]
+    found = [s.logprobs for s in rows if s.logprobs is not None]
     return np.concatenate(found).astype(np.float64) if found else np.zeros(0)

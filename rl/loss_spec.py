@@ -20,23 +20,27 @@ class Objective(StrEnum):
 
     PPO = "ppo"
     """Token ratio, pessimistic of clipped and unclipped. Source: arXiv 1707.06347 eq. 7; dual
-    clip arXiv 1912.09729 eq. 5; separate bounds DAPO arXiv 2503.14476 eq. 10."""
+    clip arXiv 1912.09729 eq. 5; separate bounds DAPO arXiv 2503.14476 eq. 10. Trap: without a dual
+    clip the loss of a token with negative advantage grows with its ratio without bound."""
     GSPO = "gspo"
     """One ratio per sequence, the geometric mean of its tokens'; so is its gradient.
-    Source: arXiv 2507.18071 eq. 5-7."""
+    Source: arXiv 2507.18071 eq. 5-7. Trap: needs whole sequences, their mean as aggregation, and
+    bounds a hundred times closer than a token's (3e-4 and 4e-4 there)."""
     GSPO_TOKEN = "gspo_token"
     """The sequence's ratio as a value, the gradient through the token's own log-prob: the form
     for advantages that differ inside a sequence; equal to ``gspo`` where they do not.
-    Source: arXiv 2507.18071 eq. 13-14; released trainers call this form gspo."""
+    Source: arXiv 2507.18071 eq. 13-14; released trainers call this form gspo. Trap: as gspo."""
     CISPO = "cispo"
     """Clipped ratio as a constant weight of log pi: no token ever loses its gradient.
-    Source: MiniMax-M1, arXiv 2506.13585 eq. 4."""
+    Source: MiniMax-M1, arXiv 2506.13585 eq. 4. Trap: the paper sets no lower bound in effect, nor
+    does TRL, and verl does; `clip_low: 1` is none."""
     CLIP_COV = "clip_cov"
     """``ppo``, and a few tokens of high covariance lose their loss.
-    Source: arXiv 2505.22617, Clip-Cov."""
+    Source: arXiv 2505.22617, Clip-Cov. Trap: covariances are those of the micro-batch at hand."""
     KL_COV = "kl_cov"
     """Unclipped token ratio, and the tokens of highest covariance pay for their distance from
-    the old policy. Source: arXiv 2505.22617, KL-Cov."""
+    the old policy. Source: arXiv 2505.22617, KL-Cov. Trap: nothing is clipped, so that only the
+    picked tokens are held back."""
 
     @property
     def by_sequence(self) -> bool:

@@ -66,7 +66,8 @@ def difficulty(
     Returns:
         A weight in [floor, 1]; 1 for a group of which nothing is believed.
 
-    Source: VITAL (DGRPO), sample-level difficulty.
+    Source: VITAL (DGRPO), sample-level difficulty. Trap: multiplied onto the returns, as the paper
+    prints it, it is divided out by every rule that scales by the group (`placement: after`).
     """
     values = np.asarray(returns, np.float64)
     believed = np.ones(values.shape, bool) if mask is None else np.asarray(mask, bool)
@@ -97,7 +98,8 @@ def rank_aware(
     Returns:
         (N,) weights; 1 where not believed.
 
-    Source: RAPO (TableMind), the form proposed for it; marked as uncertain.
+    Source: RAPO (TableMind), the form proposed for it; marked as uncertain. Trap: likelihoods are
+    those of the policy that sampled, a mean over tokens, so that long attempts are not unlikely.
     """
     values, likely = np.asarray(returns, np.float64), np.asarray(logp, np.float64)
     believed = np.ones(values.shape, bool) if mask is None else np.asarray(mask, bool)

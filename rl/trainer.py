@@ -191,7 +191,12 @@ class Trainer:
     def sample(self, credit: Credit) -> Sample:
         """What the learner sees of a context."""
         return make_sample(
-            credit.context, self.renderer, self.vlm.family, credit.laid, whole=credit.whole
+            credit.context,
+            self.renderer,
+            self.vlm.family,
+            credit.laid,
+            whole=credit.whole,
+            given=credit.given,
         )
 
 

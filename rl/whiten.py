@@ -39,8 +39,7 @@ def settle(credits: Sequence[Credit], spec: CreditSpec) -> list[Credit]:
 
 def _policy_values(credit: Credit) -> Floats:
     """Credit of every policy token that is learnt in this context."""
-    first = 0 if credit.whole else credit.context.shared
-    rows = list(zip(credit.context.segments, credit.laid, strict=True))[first:]
+    rows = list(zip(credit.context.segments, credit.laid, strict=True))[credit.first :]
     found = [np.full(len(s), c) for s, c in rows if s.author is Author.POLICY]
     return np.concatenate(found) if found else np.zeros(0)
 

@@ -43,6 +43,7 @@ def two_turns(episode, task):
 
 RECIPE = """```yaml
 # brief.yaml
+extends: zoom
 name: brief
 reward:
   parts: [format, answer, two_turns]

@@ -25,6 +25,7 @@ from vtool.rl.tiny.moments_expert import (
     glance,
     look,
     new_tokenizer,
+    refused,
     turns,
 )
 from vtool.rl.tiny.spec import new_policy
@@ -78,13 +79,31 @@ def test_the_experts_token_stream_is_that_of_the_run_time(scribe, policy, files)
     for number, task in enumerate(load_tasks(files)):
         moment, ask = draw((3 << 32) + number // 4, variable=0.5), Ask(task.tags["kind"])
         made, shown = turns(moment, ask)
-        engine = ScriptedEngine([scribe.encode(f"{t.text}<|im_end|>") for t in made])
-        env = ToolEnvironment(task, Toolbox(["resample"]), Limits(max_tokens=2048))
-        seats = {"policy": Seat("policy", renderer, engine, Sampling(max_tokens=160))}
-        episode = asyncio.run(play(env, seats, key=(0, 0)))
-        assert episode.stop is StopReason.ANSWERED
+        episode = _played(scribe, renderer, task, Toolbox(["resample"]), made)
         assert episode.final.ids().tolist() == scribe.write(moment, ask, made, shown).ids
         assert temporal_score(episode.answer, task) > (0.6 if ask.timed else 0.99)
+
+
+def test_a_refused_look_reads_as_at_run_time_and_is_followed_by_a_guess(scribe, policy, files):
+    renderer, rng = load_renderer(policy), np.random.default_rng(0)
+    scores: dict[bool, list[float]] = {True: [], False: []}
+    for number, task in enumerate(load_tasks(files)):
+        moment, ask = draw((3 << 32) + number // 4, variable=0.5), Ask(task.tags["kind"])
+        made, shown = refused(moment, ask, rng)
+        episode = _played(scribe, renderer, task, Toolbox(["resample"]).only(()), made)
+        assert episode.final.ids().tolist() == scribe.write(moment, ask, made, shown).ids
+        scores[ask.timed].append(temporal_score(episode.answer, task))
+    assert 0.02 < np.mean(scores[True]) < 0.5
+    assert np.mean(scores[False]) < 0.5
+
+
+def _played(scribe, renderer, task, toolbox, made):
+    engine = ScriptedEngine([scribe.encode(f"{t.text}<|im_end|>") for t in made])
+    env = ToolEnvironment(task, toolbox, Limits(max_tokens=2048))
+    seats = {"policy": Seat("policy", renderer, engine, Sampling(max_tokens=160))}
+    episode = asyncio.run(play(env, seats, key=(0, 0)))
+    assert episode.stop is StopReason.ANSWERED
+    return episode
 
 
 def test_positions_are_the_librarys_own(scribe):
@@ -151,7 +170,13 @@ def test_building_a_policy_goes_through_every_stage(tmp_path):
     found = build(tmp_path, minutes=0.02, count=2, log=said.append)
     assert set(found) == {"clean", "weak"}
     stages = [e["stage"] for e in said if "stage" in e]
-    assert list(dict.fromkeys(stages)) == ["vision", "drills", "whole episodes", "weaken"]
+    assert list(dict.fromkeys(stages)) == [
+        "vision",
+        "drills",
+        "whole episodes",
+        "sharpen",
+        "weaken",
+    ]
     for name in found:
         assert "| both, tool off |" in (tmp_path / name / "README.md").read_text()
         assert json.loads((tmp_path / name / "vtool.json").read_text())["tools"] == ["resample"]

@@ -13,6 +13,7 @@ from vtool.rl.advantage import (
     AdvantageError,
     dead_groups,
     dr_grpo,
+    group_baseline,
     group_norm,
     reinforce_pp_baseline,
     rloo,
@@ -127,6 +128,14 @@ def test_whitened_batch_has_unit_deviation():
 def test_group_of_one_is_dead_and_masked_members_do_not_revive_it():
     assert dead_groups([1.0, 5.0], [True, False]).tolist() == [True, True]
     assert dead_groups([1.0, 0.0]).tolist() == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "eps"), [([1.0, 1.0, 1.0], 1e-6), ([1.0, 1.0, 1.0], 0.0), ([0.3, 0.1 + 0.2], 1e-6)]
+)
+def test_equals_without_a_baseline_are_not_divided_by_the_guard(values, eps):
+    assert not group_baseline(values, center=False, eps=eps).any()
+    assert group_baseline(values, center=False, scale="none").tolist() == values
 
 
 def test_disabled_step_term_changes_no_bit():

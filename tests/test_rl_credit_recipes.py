@@ -58,6 +58,7 @@ def test_a_recipe_names_its_blend():
         ("{blend: [{rule: turn_group, options: {lambda: 1}}]}", "turn_group"),
         ("{blend: [{rule: group, weight: 0}]}", "nobody would learn"),
         ("{blend: [{rule: group, weigth: 1}]}", "did you mean 'weight'"),
+        ("{blend: [{rule: reinforce_pp_baseline}]}", "whiten: rollout"),
         ("{least: -1}", "credit.least"),
         ("{weights: [{name: dificulty}]}", "did you mean 'difficulty'"),
         ("{overlong: {limit: 5, buffer: 6}}", "overlong.buffer"),
@@ -87,6 +88,7 @@ def test_a_blend_and_an_estimator_are_refused_together():
         ("fork_group", {}, False),
         ("turn_group", {"scale": "pop"}, True),
         ("given", {}, False),
+        ("reinforce_pp_baseline", {}, True),
     ],
 )
 def test_which_rules_divide_constants_out(rule, options, wanted):

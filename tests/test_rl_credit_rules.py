@@ -97,6 +97,13 @@ def test_anchor_group_is_the_step_half_of_gigpo():
     assert step == pytest.approx([0.475, 0, -0.475, 0])
 
 
+def test_an_attempt_that_meets_a_situation_twice_is_compared_with_itself():
+    """GiGPO's groups hold steps, not attempts: the later visit is nearer to the reward."""
+    attempts = Attempts.of(anchored([["hall", "attic", "hall"]]), [1.0])
+    step = credit_rules.get("anchor_group")(attempts, discount=0.5, scale="none")
+    assert step == pytest.approx([(0.25 - 1) / 2, 0, (1 - 0.25) / 2])
+
+
 def test_alike_is_enough_where_it_is_asked_for_and_pictures_are_never_alike():
     words = [np.arange(20, dtype=np.int32), np.arange(20, dtype=np.int32)]
     words[1][3] = 99

@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m vtool.rl.tiny", description=__doc__)
     parser.add_argument("out", type=Path, nargs="?", help="folder for clean/ and weak/")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, help="shrink the recipe (full: 15)")
+    parser.add_argument("--minutes", type=float, help="shrink the recipe (full: 15, moments: 20)")
     parser.add_argument("--count", type=int, default=400, help="held-out pictures or videos")
     parser.add_argument("--world", choices=("zoom", "moments"), default="zoom")
     parser.add_argument("--measure", type=Path, help="measure this checkpoint folder instead")

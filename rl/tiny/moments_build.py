@@ -1,8 +1,8 @@
 """From nothing to a tiny policy that looks again in time: every stage, in order.
 
 First the vision tower by a probe, then drills in noting what a clip shows when, on a frozen tower,
-then whole episodes. A start with bad habits is made of it: what reinforcement learning
-has to find again is where to look, how often, and what to say of it.
+then whole episodes, at last with some looks refused. A start with bad habits is made of it: what
+reinforcement learning has to find again is where to look, how often, and what to say of it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from .moments_expert import (
     look_notes,
     new_tokenizer,
     notes,
+    refused,
     turns,
 )
 from .moments_measure import measure
@@ -47,23 +48,26 @@ from .teach import Lesson, teach
 
 Log = Callable[[dict[str, Any]], None]
 
-FULL_MINUTES: Final = 16.0
+FULL_MINUTES: Final = 20.0
 WATCHED: Final = tokens.SECONDS[10:]
 """Tokens whose cross-entropy tells whether times are copied."""
 VISION_STEPS: Final = 120
 DRILLS: Final = Lesson("drills", 450, 3e-3, frozen=True)
 WHOLE: Final = Lesson("whole episodes", 700, 2e-3, cosine=True, frozen=True)
-WEAKEN: Final = Lesson("weaken", 40, 1e-3)
+SHARPEN: Final = Lesson("sharpen", 500, 1.5e-3, cosine=True, frozen=True)
+WEAKEN: Final = Lesson("weaken", 40, 5e-4, cosine=True)
+REFUSED: Final = 16
+"""Of so many episodes one is refused its look, so that a policy can answer without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class MomentHabits:
     """Shares of what the spoiled demonstrations do; the words of their answers are right."""
 
-    good: float = 0.25
-    elsewhere: float = 0.35
+    good: float = 0.2
+    elsewhere: float = 0.3
     """Stops its notes anywhere and looks between the last two frames, then answers."""
-    direct: float = 0.2
+    direct: float = 0.3
     """Answers at once; a span is the stretch between the cued frames."""
     coarse: float = 0.2
     """Looks once and answers, also where a span is asked for."""
@@ -82,7 +86,7 @@ def build(
     Args:
         out: Folder; files of the same names are replaced.
         seed: The same seed gives the same weights on the same machine and thread count.
-        minutes: Shrinks every stage in proportion to the full recipe's 16 minutes; ``None`` runs
+        minutes: Shrinks every stage in proportion to the full recipe's 20 minutes; ``None`` runs
             the full recipe. A tenth of it makes a smoke test, not a policy.
         log: Receives one record (a flat dict) per stage and measurement.
         count: Held-out videos per measurement.
@@ -102,6 +106,7 @@ def build(
     warm_up_frames(vlm, seed=seed, steps=max(2, round(VISION_STEPS * scale)), log=tell)
     run_lesson(vlm, scribe, DRILLS, seed, scale, tell, drill_demos)
     run_lesson(vlm, scribe, WHOLE, seed, scale, tell, mixed_demos)
+    run_lesson(vlm, scribe, SHARPEN, seed, scale, tell, sharpening_demos)
     results = {}
     for name in ("clean", "weak"):
         if name == "weak":
@@ -143,6 +148,22 @@ def mixed_demos(lesson: Lesson, scribe: MomentScribe, rng: np.random.Generator) 
     return [*drills(some, scribe, rng), *expert_demos(mine, scribe, rng)]
 
 
+def sharpening_demos(lesson: Lesson, scribe: MomentScribe, rng: np.random.Generator) -> list[Demo]:
+    """As `mixed_demos`, some of the looks refused."""
+    some = max(1, lesson.batch // REFUSED)
+    mine = replace(lesson, batch=lesson.batch - some)
+    return [*refused_demos(some, scribe, rng), *mixed_demos(mine, scribe, rng)]
+
+
+def refused_demos(count: int, scribe: MomentScribe, rng: np.random.Generator) -> list[Demo]:
+    """Episodes of an expert that gets no look."""
+    out = []
+    for _ in range(count):
+        moment, ask = draw(int(rng.integers(1 << 40))), Ask(rng.choice(list(Ask)))
+        out.append(scribe.write(moment, ask, *refused(moment, ask, rng)))
+    return out
+
+
 def expert_demos(lesson: Lesson, scribe: MomentScribe, rng: np.random.Generator) -> list[Demo]:
     """A fresh batch of the expert's episodes, several questions about each video."""
     out: list[Demo] = []
@@ -160,8 +181,8 @@ def spoiled_demos(
     rng: np.random.Generator,
     habits: MomentHabits | None = None,
 ) -> list[Demo]:
-    """A batch of episodes with bad habits."""
-    out: list[Demo] = []
+    """A batch of episodes with bad habits, some of the looks refused."""
+    out = refused_demos(max(1, lesson.batch // REFUSED), scribe, rng)
     while len(out) < lesson.batch:
         moment = draw(int(rng.integers(1 << 40)))
         for ask in rng.permutation(list(Ask))[: lesson.asked]:

@@ -10,11 +10,11 @@ _HEAD = {
 }
 _HOW = {
     "clean": """Trained from random weights by the stages of `vtool.rl.tiny.moments_build`: a vision
-warm-up with a throw-away probe, drills in noting what a clip shows when, and whole episodes. Every
-turn of a demonstration begins with such notes, and every time in it is copied from what was
-shown.""",
-    "weak": """The clean start plus 40 supervised steps on a bad example: 25 % good episodes, 35 %
-looks at a stretch that is not the cued one, 20 % answers without a look, 20 % a single look where
+warm-up with a throw-away probe, drills in noting what a clip shows when, and whole episodes, one in
+sixteen with its look refused. Every turn of a demonstration begins with such notes, and every time
+in it is copied from what was shown.""",
+    "weak": """The clean start plus 40 supervised steps on bad examples: 20 % good episodes, 30 %
+looks at a stretch that is not the cued one, 30 % answers without a look, 20 % a single look where
 two would tell the span better. What is left for reinforcement learning is behaviour.""",
 }
 _TEXT = """# Tiny VLM of the moment world: {head}
@@ -38,7 +38,7 @@ kind of machine. No data or weights from elsewhere are used.
 
 {count} held-out videos, each asked about in four ways (layouts and backgrounds disjoint from
 training), through the mp4 files and the real tool; greedy. `seen` is the share of episodes in
-which a look showed a frame of the flash.
+which a look showed a frame of the flash. With the tool off its calls are refused.
 
 | questions | accuracy | mean tIoU | answered | calls | seen |
 |---|---|---|---|---|---|

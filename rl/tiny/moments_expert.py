@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 from tokenizers import Tokenizer
 
+from vtool.errors import FaultCode
 from vtool.families import QwenVL
 from vtool.families.base import PixelSpec
 from vtool.geometry import Span
@@ -23,7 +25,7 @@ from vtool.media import Clip, Image
 from vtool.video.budget import middles, seconds, told
 from vtool.worlds.drawing import Pixels
 from vtool.worlds.moments import GLANCE, SIDE, Ask, Moment, draw
-from vtool.worlds.moments_play import write_answer
+from vtool.worlds.moments_play import at_random, write_answer
 
 from .expert import Demo
 from .spec import FAMILY
@@ -47,6 +49,18 @@ SPEC: Final = PixelSpec(
 MOMENTS: Final[QwenVL] = FAMILY.with_spec(SPEC)
 
 
+REFUSAL: Final = json.dumps(
+    {
+        "error": {
+            "code": FaultCode.UNKNOWN_TOOL.value,
+            "message": "there is no tool 'resample'",
+            "hint": "no tools here",
+        }
+    }
+)
+"""What is read instead of frames where the tool is off."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frames:
     """Frames as shown: rows of the video, the times told, and the words below them."""
@@ -54,6 +68,7 @@ class Frames:
     rows: tuple[int, ...]
     times: tuple[float, ...]
     words: str = ""
+    """Without frames: what was said instead of showing them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +151,22 @@ def turns(moment: Moment, ask: Ask, *, fine: bool = True) -> tuple[list[Turn], l
     return made, shown
 
 
+def refused(moment: Moment, ask: Ask, rng: np.random.Generator) -> tuple[list[Turn], list[Frames]]:
+    """An episode whose look is refused: the expert says what it would have looked at, and guesses.
+
+    A span is the whole stretch between the cued frames, a word is any of its kind.
+    """
+    first = glance(moment)
+    window = cued_window(moment, first)
+    guess = at_random(moment.seconds, rng, Ask.WHERE if ask is Ask.WHERE else Ask.WHAT)
+    answer = write_answer(ask, guess, guess, Span(*window))
+    made = [
+        Turn(glance_notes(moment, first), window=window),
+        Turn(", ".join(f"{seconds(t)} dark" for t in window), answer=answer),
+    ]
+    return made, [first, Frames((), (), REFUSAL)]
+
+
 def word(moment: Moment, row: int) -> str:
     """What is noted of one frame."""
     if moment.flash[0] <= row < moment.flash[1]:
@@ -195,8 +226,9 @@ class MomentScribe:
 
     def observation(self, seen: Frames) -> str:
         """Between the end of a call and the policy's next token."""
+        shown = f"{self.clip(seen)}\n" if seen.rows else ""
         return (
-            f"\n<|im_start|>user\n<tool_response>\n{self.clip(seen)}\n{seen.words}"
+            f"\n<|im_start|>user\n<tool_response>\n{shown}{seen.words}"
             "\n</tool_response><|im_end|>\n<|im_start|>assistant\n"
         )
 
