@@ -4,38 +4,55 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vtool.commands.output import AsJson, print_json, print_table
 from vtool.errors import DataError, require
 
+if TYPE_CHECKING:
+    from vtool.data_check import DataReport
+
 app = typer.Typer(help="Make task files, or check them.", no_args_is_help=True)
 
 
 @app.command()
 def check(
-    path: Annotated[Path, typer.Argument(help="A .jsonl file of tasks.")],
+    path: Annotated[
+        Path, typer.Argument(help="A .jsonl file of tasks, or the folder of a benchmark.")
+    ],
     root: Annotated[Path | None, typer.Option(help="Folder of its pictures.")] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="Which benchmark the folder holds; its answers must score 1.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Its split, where it has several.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Check a task file: ids, pictures, boxes, references, control tokens.
+    """Check a task file, or a benchmark's folder: ids, media, boxes, references, control tokens.
 
     Ends with code 2 if something is wrong; warnings alone are no fault.
     """
-    from vtool.data_check import check_data
-
-    report = check_data(path, root=root)
+    report = _checked(path, root, benchmark, split)
     if json:
         print_json({"ok": report.ok, **asdict(report)})
     else:
         rows = [(f.line, f.id, f.level, f.code, f.message) for f in report.findings]
         if rows:
-            print_table(("line", "id", "", "code", "what is wrong"), rows)
+            print_table(("row" if benchmark else "line", "id", "", "code", "what is wrong"), rows)
         typer.echo(f"{path}: {report.rows} rows, {'fine' if report.ok else 'not fit for use'}")
     if not report.ok:
         raise typer.Exit(2)
+
+
+def _checked(path: Path, root: Path | None, benchmark: str | None, split: str | None) -> DataReport:
+    from vtool.benchmark import benchmarks, full_name
+    from vtool.benchmark_check import check_benchmark
+    from vtool.data_check import check_data
+
+    if benchmark is None:
+        return check_data(path, root=root)
+    return check_benchmark(benchmarks.get(full_name(benchmark, split)), path)
 
 
 @app.command()
