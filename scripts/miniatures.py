@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
-import miniatures  # noqa: E402
+import miniatures
 
-from vtool.benchmark import benchmarks  # noqa: E402
+from vtool.benchmark import benchmarks
 
 
 def main(out: Path) -> None:
