@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
+from .credit_markup import report, strip
 from .figure import HUES, Gallery
 from .markup import Html, join, tag
 from .steps import CallView, EpisodeView, Step, Strand
@@ -103,10 +104,11 @@ def _episode(gallery: Gallery, view: EpisodeView, *, opened: bool) -> Html:
     state = {True: "right", False: "wrong", None: "open"}[view.right]
     kinds = ["ep", state, "tool" if view.calls else "notool"]
     body = [p for s in view.strands for p in _strand(gallery, s, len(view.strands) > 1)]
+    scored = report(view.parts, view.terms, view.credit)
     return tag(
         "details",
         _summary(view, state),
-        tag("div", body, _foot(view), class_="body"),
+        tag("div", body, _foot(view), scored, class_="body"),
         class_=" ".join(kinds),
         open=True if opened else None,
     )
@@ -148,6 +150,7 @@ def _step(gallery: Gallery, step: Step) -> Html:
         tag("p", "Answer: ", tag("b", step.answer), class_="answer")
         if step.answer is not None
         else None,
+        strip(step.credit) if step.credit is not None else None,
     ]
     sights = [gallery.figure(s) for s in step.sights]
     shown = tag("div", sights, class_="sights") if sights else None

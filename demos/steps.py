@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from vtool.credit_note import read_note
 from vtool.geometry import Box, Size
 from vtool.media import Clip, Image
 from vtool.message import Message, Outcome, Role, Show, Text
@@ -18,6 +19,8 @@ from vtool.metrics import exact_match
 from vtool.record import Context, Episode, Fold, Fork, Segment, Spawn
 from vtool.reward import Unscored
 from vtool.trace import TraceRecord
+
+from .credit import CreditView, StepCredit, credit_view, step_credits
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Step:
     tokens: int = 0
     mean_logprob: float | None = None
     version: int | None = None
+    credit: StepCredit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,9 @@ class EpisodeView:
     seconds: float
     parts: tuple[tuple[str, str], ...]
     total: str | None
+    terms: tuple[tuple[str, float], ...] = ()
+    """What each part adds to the total, where that is known."""
+    credit: CreditView | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     strands: tuple[Strand, ...] = ()
     calls: int = 0
@@ -108,7 +115,9 @@ def view_record(record: TraceRecord) -> EpisodeView:
     accepted = _accepted(meta.get("reference"))
     attempt = meta.get("attempt")
     tags = meta.get("tags")
-    strands = tuple(_strand(c) for c in episode.contexts)
+    note = read_note(episode, meta)
+    credits = step_credits(episode, note)
+    strands = tuple(_strand(c, credits) for c in episode.contexts)
     return EpisodeView(
         task_id=episode.task_id,
         attempt=attempt if isinstance(attempt, int) else None,
@@ -121,13 +130,15 @@ def view_record(record: TraceRecord) -> EpisodeView:
         seconds=episode.seconds,
         parts=_parts(record),
         total=_total(record),
+        terms=tuple(record.score.terms.items()) if record.score else (),
+        credit=credit_view(record.score, note),
         tags={k: _brief(v) for k, v in tags.items()} if isinstance(tags, dict) else {},
         strands=strands,
         calls=sum(len(s.calls) for strand in strands for s in strand.steps),
     )
 
 
-def _strand(context: Context) -> Strand:
+def _strand(context: Context, credits: Mapping[int, StepCredit]) -> Strand:
     own = context.segments[context.shared :]
     steps: list[Step] = []
     number = 0
@@ -135,7 +146,8 @@ def _strand(context: Context) -> Strand:
     for at, (segment, message) in enumerate(messages):
         if message.role is Role.ASSISTANT and message.action is not None:
             replies = _replies(messages[at + 1 :])
-            steps.append(_turn(context, segment, message, replies, number))
+            turn = _turn(context, segment, message, replies, number)
+            steps.append(replace(turn, credit=credits.get(id(segment))))
             number += len(message.action.calls)
         else:
             steps.append(_said(context, segment, message))

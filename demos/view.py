@@ -31,7 +31,7 @@ def page_of_trace(trace: Path | str, *, limit: int = MAX_EPISODES) -> str:
         raise TraceError(f"{folder} holds no finished episode yet")
     more = len(records) > limit
     return render_page(
-        folder.parent.name if folder.name == "trace" else folder.name,
+        _title(folder),
         _lead(records[:limit], more),
         [section("", "", records[:limit])],
     )
@@ -53,15 +53,24 @@ def write_page(page: str, path: Path | str) -> Path:
 
 
 def find_trace(path: Path | str) -> Path:
-    """A trace folder, or the one that a run folder holds.
+    """A trace folder, or the one that a run folder holds: of training, that of its last step.
 
     Raises:
         TraceError: Neither.
     """
-    for folder in (Path(path), Path(path) / "trace"):
+    top = Path(path)
+    steps = [*top.glob("step-*"), *top.glob("trace/step-*")]
+    last = sorted(steps, key=lambda f: f.name, reverse=True)
+    for folder in (top, top / "trace", *last):
         if (folder / "episodes.jsonl").is_file():
             return folder
     raise TraceError(f"expected a trace (a folder with episodes.jsonl), got {path}")
+
+
+def _title(folder: Path) -> str:
+    if folder.parent.name == "trace":
+        return f"{folder.parent.parent.name}, {folder.name}"
+    return folder.parent.name if folder.name == "trace" else folder.name
 
 
 def _lead(records: list[TraceRecord], more: bool) -> str:

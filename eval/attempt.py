@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vtool.benchmark import Metric
 from vtool.evidence import look_and_target
@@ -22,7 +23,7 @@ class Attempt:
     attempt: int
     tags: Mapping[str, Json]
     correct: float
-    """The metric, in [0, 1]."""
+    """The metric, in [0, 1]; 0 and without meaning where `unscored`."""
     stop: StopReason
     calls: int
     valid_calls: int
@@ -34,11 +35,29 @@ class Attempt:
     looked: bool
     """Whether a tool made a picture that can be followed back to the user's."""
     error: str | None = None
+    unscored: str | None = None
+    """Why nobody could say whether it is right (a judge that is down, scoring put off): neither
+    right nor wrong, and in no number."""
+    scored_by: str = "rule"
+    answer: str | None = None
+    question: str = ""
+    media: tuple[str, ...] = ()
+    """Digests of the prompt's pictures and videos: tasks that share one are not independent."""
+    tools: Mapping[str, int] = field(default_factory=dict)
+    """Calls by tool."""
+    key: str = ""
+    """Hash of what was asked and how; see `vtool.eval.key`."""
+    seconds: float = 0.0
+
+    @property
+    def broken(self) -> bool:
+        """Whether something of ours failed, so that it says nothing about the policy."""
+        return broken(self.stop)
 
     @property
     def counts(self) -> bool:
-        """Whether it says something about the policy (else something of ours broke)."""
-        return not broken(self.stop)
+        """Whether it enters the accuracy: nothing broke, and it was scored."""
+        return not self.broken and self.unscored is None
 
 
 def broken(stop: StopReason) -> bool:
@@ -46,10 +65,18 @@ def broken(stop: StopReason) -> bool:
     return stop.ours and stop is not StopReason.TIMEOUT
 
 
-def judge(episode: Episode, task: Task, attempt: int, metric: Metric) -> Attempt:
-    """Count and score a finished episode."""
+def judge(episode: Episode, task: Task, attempt: int, metric: Metric, key: str = "") -> Attempt:
+    """Count and score a finished episode.
+
+    Args:
+        episode: What happened.
+        task: What was asked.
+        attempt: Number of the attempt.
+        metric: Says how right the answer is.
+        key: Of the sample.
+    """
     if not episode.contexts or broken(episode.stop):
-        return _broken(episode, task, attempt)
+        return lost(task.id, attempt, episode.stop, episode.error, task.tags, key)
     counts = count_episode(episode)
     look, wanted = look_and_target(episode, task)
     return Attempt(
@@ -64,21 +91,41 @@ def judge(episode: Episode, task: Task, attempt: int, metric: Metric) -> Attempt
         tokens=counts.tokens,
         iou=iou(look, wanted) if look is not None and wanted is not None else None,
         looked=look is not None,
+        answer=episode.answer,
+        question=question(task),
+        media=tuple(m.digest for m in task.media),
+        tools=dict(Counter(o.call.name for o in episode.outcomes() if o.call is not None)),
+        key=key,
+        seconds=episode.seconds,
     )
 
 
-def _broken(episode: Episode, task: Task, attempt: int) -> Attempt:
+def question(task: Task) -> str:
+    """The words of a task."""
+    return "\n".join(p for p in task.prompt if isinstance(p, str))
+
+
+def lost(
+    task_id: str,
+    attempt: int,
+    stop: StopReason,
+    error: str | None,
+    tags: Mapping[str, Json] | None = None,
+    key: str = "",
+) -> Attempt:
+    """An attempt that says nothing about the policy."""
     return Attempt(
-        task_id=task.id,
+        task_id=task_id,
         attempt=attempt,
-        tags=task.tags,
+        tags=tags or {},
         correct=0.0,
-        stop=episode.stop,
+        stop=stop,
         calls=0,
         valid_calls=0,
         turns=0,
         tokens=0,
         iou=None,
         looked=False,
-        error=episode.error,
+        error=error,
+        key=key,
     )

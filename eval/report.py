@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,11 +9,10 @@ from dataclasses import asdict, dataclass, field
 from vtool.message import Json
 
 from .attempt import Attempt
+from .intervals import bootstrap, clusters, mean, wilson
 
 MAX_VALUES = 12
 """Tags with more values than this are identifiers, not kinds; they get no table."""
-
-_Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +26,7 @@ class Cell:
     """Mean over tasks of the mean over attempts."""
     low: float
     high: float
-    """95 % Wilson interval over tasks (attempts at one task are no independent draws)."""
+    """95 % interval over tasks (attempts at one task are no independent draws)."""
     best_of_k: float
     """Share of tasks that some attempt got right."""
     tool_rate: float
@@ -40,6 +38,10 @@ class Cell:
     tokens: float
     iou: float | None
     """Mean overlap of the deciding look with the evidence, over attempts that looked."""
+    interval: str = "wilson"
+    """`wilson` where every attempt is right or wrong and no two tasks share a picture, else
+    `bootstrap` over the clusters of tasks that share one."""
+    clusters: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,14 @@ class Report:
     errors: Mapping[str, int] = field(default_factory=dict)
     settings: Mapping[str, Json] = field(default_factory=dict)
     seconds: float = 0.0
+    unscored: int = 0
+    """Attempts on which there is no verdict: neither right nor wrong, in no accuracy."""
+    unscored_why: Mapping[str, int] = field(default_factory=dict)
+    tools: Mapping[str, int] = field(default_factory=dict)
+    """Calls by tool."""
+    scored_by: Mapping[str, int] = field(default_factory=dict)
+    card: Mapping[str, Json] = field(default_factory=dict)
+    """What someone else needs to get the same numbers."""
 
     def to_json(self) -> dict[str, Json]:
         """Plain values, for a file."""
@@ -70,10 +80,15 @@ def summarise(
     control: str | None = None,
     settings: Mapping[str, Json] | None = None,
     seconds: float = 0.0,
+    card: Mapping[str, Json] | None = None,
 ) -> Report:
     """Boil attempts down to a report."""
     counted = [a for a in attempts if a.counts]
-    broken = [a for a in attempts if not a.counts]
+    broken = [a for a in attempts if a.broken]
+    unscored = [a for a in attempts if not a.broken and a.unscored is not None]
+    tools: Counter[str] = Counter()
+    for a in attempts:
+        tools.update(a.tools)
     return Report(
         name=name,
         control=control,
@@ -85,6 +100,11 @@ def summarise(
         errors=dict(Counter(a.error or str(a.stop) for a in broken).most_common(5)),
         settings=settings or {},
         seconds=seconds,
+        unscored=len(unscored),
+        unscored_why=dict(Counter(a.unscored or "" for a in unscored).most_common(5)),
+        tools=dict(sorted(tools.items())),
+        scored_by=dict(sorted(Counter(a.scored_by for a in counted).items())),
+        card=card or {},
     )
 
 
@@ -95,7 +115,13 @@ def cell(attempts: Sequence[Attempt]) -> Cell:
         tasks.setdefault(a.task_id, []).append(a.correct)
     n = len(tasks)
     accuracy = mean([mean(v) for v in tasks.values()])
-    low, high = wilson(accuracy, n)
+    cluster = clusters({a.task_id: a.media for a in attempts})
+    plain = len(set(cluster.values())) == n and all(a.correct in (0.0, 1.0) for a in attempts)
+    low, high = (
+        wilson(accuracy, n)
+        if plain
+        else bootstrap([mean(v) for v in tasks.values()], [cluster[t] for t in tasks])
+    )
     calls = sum(a.calls for a in attempts)
     overlaps = [a.iou for a in attempts if a.iou is not None]
     return Cell(
@@ -111,31 +137,9 @@ def cell(attempts: Sequence[Attempt]) -> Cell:
         turns=mean([float(a.turns) for a in attempts]),
         tokens=mean([float(a.tokens) for a in attempts]),
         iou=mean(overlaps) if overlaps else None,
+        interval="wilson" if plain else "bootstrap",
+        clusters=len(set(cluster.values())),
     )
-
-
-def wilson(share: float, n: int, z: float = _Z95) -> tuple[float, float]:
-    """Wilson score interval of a share.
-
-    Args:
-        share: Successes over `n`, in [0, 1].
-        n: Independent draws; none give the whole of [0, 1].
-        z: Normal quantile.
-
-    Source: Wilson 1927; Brown, Cai, DasGupta 2001, equation 4.
-    """
-    if n == 0:
-        return 0.0, 1.0
-    z2 = z * z
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def mean(values: Sequence[float]) -> float:
-    """Mean; 0 of nothing."""
-    # Exact, so that the order in which attempts finished leaves no trace.
-    return math.fsum(values) / len(values) if values else 0.0
 
 
 def to_markdown(reports: Sequence[Report]) -> str:
@@ -151,6 +155,12 @@ def to_markdown(reports: Sequence[Report]) -> str:
     for report in reports:
         stops = ", ".join(f"{name} {count}" for name, count in report.stops.items())
         lines += ["", f"{_title(report)}: {stops}; {report.seconds:.1f} s"]
+        if report.tools:
+            used = ", ".join(f"{name} {count}" for name, count in report.tools.items())
+            lines.append(f"calls by tool: {used}; {report.total.tokens:.1f} tokens an attempt")
+        if report.unscored:
+            why = dict(report.unscored_why)
+            lines.append(f"**{report.unscored} attempts unscored, in no accuracy**: {why}")
         if report.broken:
             lines.append(f"**{report.broken} attempts broke and are not counted**: {report.errors}")
     return "\n".join(lines) + "\n"

@@ -6,32 +6,37 @@ plays only what is missing. Nothing here knows a wire syntax, a learner or a rew
 
 from __future__ import annotations
 
-import json
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vtool.benchmark import Metric, metrics
+from vtool.benchmark import metrics
 from vtool.config import to_plain
 from vtool.engines.base import ChatEngine, TokenEngine
 from vtool.environment import Limits, ToolEnvironment
-from vtool.errors import DataError, VToolError
-from vtool.message import Json, Part, Role, Show
+from vtool.errors import DataError, MediaError, VToolError
+from vtool.message import Json
 from vtool.programs.solo import play
-from vtool.record import Episode, Sampling
+from vtool.record import Episode, Sampling, StopReason
 from vtool.render import Renderer
 from vtool.scheduler import run_all
 from vtool.seat import Seat
-from vtool.store import Store
 from vtool.task import Task
 from vtool.toolbox import Toolbox
-from vtool.trace import TraceWriter, read_trace
+from vtool.trace import TraceWriter
 
-from .attempt import Attempt, judge
+from .ahead import Ahead
+from .attempt import Attempt, lost
+from .card import card
 from .controls import controls
-from .report import Report, summarise, to_markdown
+from .folder import check_ids, check_settings, finished, read_settings, task_id
+from .judging import Judging, Scorer, Verdicts
+from .key import contract, sample_key, text_hash
+from .report import Report, summarise
+from .results import write_results
 
 GREEDY = Sampling(temperature=0.0)
 
@@ -63,6 +68,10 @@ async def evaluate(
     settings: Settings | None = None,
     out: Path | str | None = None,
     concurrency: int = 64,
+    judging: Judging | None = None,
+    predict_only: bool = False,
+    decoders: int = 2,
+    ahead: int = 16,
 ) -> Report:
     """Play every task `k` times and report.
 
@@ -75,6 +84,10 @@ async def evaluate(
         out: Folder for trace and report; None keeps nothing. Attempts that it holds already are
             not played again, and those that broke are.
         concurrency: Episodes at once.
+        judging: Whom to ask where the metric says no.
+        predict_only: Keep the answers and score nothing; `rescore` does it later.
+        decoders: Threads that open pictures and videos.
+        ahead: How many questions may be open before an episode wants them.
 
     Raises:
         DataError: Ids come twice, or `out` holds an evaluation with other settings, tools or
@@ -83,28 +96,67 @@ async def evaluate(
     """
     settings = settings or Settings()
     started = time.monotonic()
-    _check_ids(tasks)
+    ids = check_ids(tasks)
     offered = _controlled(settings, toolbox, renderer)
-    run = _Run(settings, renderer, engine, offered, metrics.get(settings.metric))
     folder = Path(out) if out is not None else None
-    done = _begin(folder, run, tasks) if folder is not None else {}
-    todo = [
-        (t, a)
-        for a in range(settings.k)
-        for t in range(len(tasks))
-        if (_id(tasks, t), a) not in done
-    ]
-    fresh = await _play_all(run, tasks, todo, folder, concurrency)
-    attempts = [*done.values(), *fresh]
+    scorer = Scorer(metrics.get(settings.metric), _kept(judging, folder), predict_only)
+    played = played_under(settings, offered, renderer)
+    run = _Run(settings, renderer, engine, offered, scorer, contract(played))
+    done: dict[tuple[str, int], Attempt] = {}
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_settings(folder / "settings.json", played)
+        done = await finished(folder, tasks, settings.k, scorer, run.contract)
+    todo = [(t, a) for t in range(len(ids)) for a in range(settings.k) if (ids[t], a) not in done]
+    fresh = await _play_all(run, tasks, todo, folder, (concurrency, decoders, ahead))
+    attempts = _in_order([*done.values(), *fresh], ids)
     report = summarise(
         attempts,
         name=settings.name,
         control=settings.control,
         settings=_plain(settings),
         seconds=time.monotonic() - started,
+        card=card(played, attempts, renderer, judging),
     )
     if folder is not None:
-        _write_report(folder, report)
+        write_results(folder, report, attempts)
+    return report
+
+
+async def rescore(
+    tasks: Sequence[Task],
+    out: Path | str,
+    *,
+    metric: str,
+    judging: Judging | None = None,
+) -> Report:
+    """Score again what a folder holds, and play nothing.
+
+    Args:
+        tasks: The questions; those that the folder has no attempt at are left out.
+        out: Folder of an evaluation.
+        metric: Registered metric, the same as before or another.
+        judging: Whom to ask where the metric says no.
+
+    Raises:
+        DataError: The folder holds no evaluation, or one of other questions.
+        UnknownName: No such metric.
+    """
+    folder, started = Path(out), time.monotonic()
+    ids = check_ids(tasks)
+    played = read_settings(folder / "settings.json")
+    scorer = Scorer(metrics.get(metric), _kept(judging, folder))
+    done = await finished(folder, tasks, None, scorer, contract(played))
+    attempts = _in_order(list(done.values()), ids)
+    report = summarise(
+        attempts,
+        name=str(played.get("name", "")),
+        control=played.get("control"),
+        settings={**played, "metric": metric},
+        seconds=time.monotonic() - started,
+        card=card({**played, "metric": metric}, attempts, None, judging),
+    )
+    write_results(folder, report, attempts)
     return report
 
 
@@ -116,7 +168,8 @@ class _Run:
     renderer: Renderer
     engine: TokenEngine | ChatEngine
     toolbox: Toolbox
-    metric: Metric
+    scorer: Scorer
+    contract: str
 
     async def attempt(self, task: Task, index: int, number: int) -> Episode:
         """Play one attempt; its draws depend on seed, task and attempt only."""
@@ -129,31 +182,64 @@ class _Run:
             await env.close()
 
 
+Bounds = tuple[int, int, int]
+"""Episodes at once, threads that decode, questions open ahead."""
+
+
 async def _play_all(
     run: _Run,
     tasks: Sequence[Task],
     todo: Sequence[tuple[int, int]],
     folder: Path | None,
-    concurrency: int,
+    bounds: Bounds,
 ) -> list[Attempt]:
+    """Play what is missing. Verdicts of a judge are waited for last: they hold up no episode."""
+    concurrency, decoders, depth = bounds
     writer = TraceWriter(folder / "trace") if folder is not None else None
+    scored: dict[tuple[int, int], asyncio.Task[Attempt] | Attempt] = {}
 
-    def job(index: int, number: int) -> Callable[[], Awaitable[Attempt]]:
-        async def one() -> Attempt:
-            task = tasks[index]
+    def job(place: int, index: int, number: int) -> Callable[[], Awaitable[None]]:
+        async def one() -> None:
+            try:
+                task = await source.take(place)
+            except (DataError, MediaError) as err:
+                scored[index, number] = _unopened(task_id(tasks, index), number, err)
+                return
+            key = sample_key(task, number, run.contract)
             episode = await run.attempt(task, index, number)
             if writer is not None:
-                writer.write(episode, None, _meta(task, number))
-            return judge(episode, task, number, run.metric)
+                writer.write(episode, None, _meta(task, number, key))
+            work = run.scorer(episode, task, number, key)
+            scored[index, number] = (
+                await work if run.scorer.judging is None else asyncio.create_task(work)
+            )
 
         return one
 
-    try:
-        jobs = [job(i, n) for i, n in todo]
-        return await run_all(jobs, engine=run.engine, concurrency=concurrency)
-    finally:
-        if writer is not None:
-            writer.close()
+    with Ahead(tasks, [t for t, _ in todo], workers=decoders, depth=depth) as source:
+        try:
+            jobs = [job(place, t, a) for place, (t, a) in enumerate(todo)]
+            await run_all(jobs, engine=run.engine, concurrency=concurrency)
+            return [s if isinstance(s, Attempt) else await s for s in scored.values()]
+        finally:
+            if writer is not None:
+                writer.close()
+
+
+def _unopened(name: str, number: int, err: Exception) -> Attempt:
+    """A question whose files cannot be read: ours, so neither right nor wrong, and told."""
+    return lost(name, number, StopReason.FAILED, f"{type(err).__name__}: {err}")
+
+
+def _kept(judging: Judging | None, folder: Path | None) -> Judging | None:
+    if judging is None or folder is None:
+        return judging
+    return replace(judging, verdicts=Verdicts(folder / "verdicts.jsonl"))
+
+
+def _in_order(attempts: Sequence[Attempt], ids: Sequence[str]) -> list[Attempt]:
+    place = {name: at for at, name in enumerate(ids)}
+    return sorted(attempts, key=lambda a: (place[a.task_id], a.attempt))
 
 
 def _controlled(settings: Settings, toolbox: Toolbox, renderer: Renderer) -> Toolbox:
@@ -168,106 +254,20 @@ def _controlled(settings: Settings, toolbox: Toolbox, renderer: Renderer) -> Too
     return controls.get(settings.control)(toolbox, family.shown_size)
 
 
-def _begin(folder: Path, run: _Run, tasks: Sequence[Task]) -> dict[tuple[str, int], Attempt]:
-    """Attempts that the folder holds already, by task and number."""
-    settings = run.settings
-    folder.mkdir(parents=True, exist_ok=True)
-    _check_settings(folder / "settings.json", {**_plain(settings), "tools": _tools(run.toolbox)})
-    lines = folder / "trace" / "episodes.jsonl"
-    if not lines.is_file():
-        return {}
-    mend(lines)
-    where = {_id(tasks, i): i for i in range(len(tasks))}
-    done: dict[tuple[str, int], Attempt] = {}
-    for record in read_trace(folder / "trace"):
-        number = record.meta.get("attempt")
-        if isinstance(number, int) and number < settings.k and record.task_id in where:
-            task = tasks[where[record.task_id]]
-            check_question(record.episode, task, folder)
-            attempt = judge(record.episode, task, number, run.metric)
-            if attempt.counts:
-                done[(record.task_id, number)] = attempt
-    return done
+def played_under(settings: Settings, toolbox: Toolbox, renderer: Renderer) -> dict[str, Json]:
+    """Everything on which an answer depends beside the question, for the folder and the key."""
+    specs = toolbox.specs
+    tools: Json = [f"{spec.name} {spec.version}" for spec in specs]
+    told = [
+        f"{s.name}: {s.description} {[(p.name, p.description) for p in s.params]}" for s in specs
+    ]
+    wording = text_hash([renderer.name, *told])
+    return {**_plain(settings), "tools": tools, "renderer": renderer.name, "wording": wording}
 
 
-def check_question(episode: Episode, task: Task, folder: Path) -> None:
-    """An attempt counts for a task only if it was asked that very question.
-
-    Raises:
-        DataError: The folder holds an attempt at another question of that id.
-    """
-    if not episode.contexts:
-        return
-    asked = [m for m in episode.contexts[0].messages() if m.role is Role.USER][:1]
-    store = episode.contexts[0].store
-    then = [_identity(p, store) for m in asked for p in m.parts]
-    now = [p if isinstance(p, str) else p.digest for p in task.prompt]
-    if then != now:
-        raise DataError(
-            f"{folder} holds an attempt at another question of the id {task.id!r}: it was made "
-            "from another task file; choose another folder"
-        )
-
-
-def _identity(part: Part, store: Store) -> str:
-    """Words as they are, pictures, clips and videos by their digest."""
-    handle = part.handle if isinstance(part, Show) else part.text.split(" ", 1)[0].removeprefix("$")
-    is_media = isinstance(part, Show) or (handle in store and store[handle].kind == "video")
-    return store[handle].digest if is_media else part.text
-
-
-def mend(lines: Path) -> None:
-    """Cut off a last line that a killed writer left unfinished."""
-    data = lines.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        with lines.open("r+b") as file:
-            file.truncate(len(whole))
-
-
-def _tools(toolbox: Toolbox) -> Json:
-    return [f"{spec.name} {spec.version}" for spec in toolbox.specs]
-
-
-def _check_settings(path: Path, mine: Mapping[str, Json]) -> None:
-    if path.is_file():
-        try:
-            theirs = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as err:
-            raise DataError(f"{path} is damaged ({err}); choose another folder") from err
-        differs = [k for k in mine if theirs.get(k) != mine[k]]
-        if differs:
-            told = ", ".join(f"{k}: {theirs.get(k)!r} there, {mine[k]!r} now" for k in differs)
-            raise DataError(
-                f"{path.parent} holds an evaluation with other settings ({told}); choose another "
-                "folder"
-            )
-    path.write_text(json.dumps(dict(mine), indent=2) + "\n", encoding="utf-8")
-
-
-def _write_report(folder: Path, report: Report) -> None:
-    (folder / "report.json").write_text(json.dumps(report.to_json(), indent=2) + "\n")
-    (folder / "report.md").write_text(to_markdown([report]), encoding="utf-8")
-
-
-def _check_ids(tasks: Sequence[Task]) -> None:
-    seen: set[str] = set()
-    for index in range(len(tasks)):
-        name = _id(tasks, index)
-        if name in seen:
-            raise DataError(f"task id {name!r} comes twice; expected unique ids")
-        seen.add(name)
-
-
-def _id(tasks: Sequence[Task], index: int) -> str:
-    """Id of a task; a file of tasks says it without decoding pictures."""
-    ids = getattr(tasks, "ids", None)
-    return str(ids[index]) if ids is not None else tasks[index].id
-
-
-def _meta(task: Task, number: int) -> Mapping[str, Json]:
+def _meta(task: Task, number: int, key: str) -> Mapping[str, Json]:
     reference = to_plain(task.reference)
-    return {"attempt": number, "tags": dict(task.tags), "reference": reference}
+    return {"attempt": number, "tags": dict(task.tags), "reference": reference, "key": key}
 
 
 def _plain(settings: Settings) -> dict[str, Json]:

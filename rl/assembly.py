@@ -15,24 +15,22 @@ import torch
 from vtool.data import TaskFile, load_tasks
 from vtool.data_rows import Row
 from vtool.environment import Environment, ToolEnvironment
-from vtool.errors import DataError, RecipeError, UnknownName
+from vtool.errors import DataError, RecipeError
 from vtool.loading import find_checkpoint
 from vtool.programs.budget import BudgetedEnvironment
-from vtool.reward import choose, combines
+from vtool.reward import choose
 from vtool.task import Task
 from vtool.toolbox import Toolbox
-from vtool.worlds.dataset import make as make_zoom
-from vtool.worlds.moments_files import make as make_moments
 from vtool.worlds.photos import write_bundled_photos
+from vtool.worlds.world import worlds
 
 from . import durable
 from . import rewards as _rewards  # noqa: F401  (registers our parts)
 from .collect import Judges
 from .curriculum import Curriculum, CurriculumSpec, make_curriculum
 from .curriculum_dress import budget_of, dress_budget
+from .other_weightings import all_options, make_combine, other_weightings
 from .recipe import DataSpec, Recipe
-
-WORLDS = {"zoom": make_zoom, "moments": make_moments}
 
 WORLD_FILE = "world.json"
 """Says how the world beside it was made."""
@@ -55,22 +53,23 @@ def make_judges(recipe: Recipe) -> Judges:
 
     Raises:
         UnknownName: Names the nearest.
-        RecipeError: Options that the combine does not have.
+        RecipeError: Options that the combine does not have, or another weighting that does not fit.
     """
-    spec = recipe.reward.resolved
-    try:
-        combine = combines.get(spec.combine)(**spec.options)
-    except TypeError as err:
-        raise RecipeError(f"combine {spec.combine!r}: {err}") from err
+    spec, outcome = recipe.reward.resolved, recipe.reward.outcome
+    parts = tuple(choose(named) for named in spec.parts)
+    combine = make_combine(spec.combine, spec.options)
     return Judges(
-        tuple(choose(named) for named in spec.parts),
+        parts,
         combine,
         recipe.estimator,
         recipe.estimator_options,
         recipe.weight,
         recipe.credit,
         recipe.mask,
-        recipe.reward.outcome,
+        outcome,
+        spec.combine,
+        all_options(spec.combine, spec.options),
+        other_weightings(spec.combine, spec.options, parts, outcome, spec.others),
     )
 
 
@@ -120,8 +119,7 @@ def write_world(spec: DataSpec, folder: Path) -> Path:
         RecipeError: Options that the world does not have.
         DataError: The folder holds a world made with other options.
     """
-    if spec.world not in WORLDS:
-        raise UnknownName("world", spec.world, WORLDS)
+    world = worlds.get(spec.world or "")
     made = {"world": spec.world, "options": dict(spec.options)}
     if folder.is_dir():
         check_world(folder, made)
@@ -130,7 +128,7 @@ def write_world(spec: DataSpec, folder: Path) -> Path:
     staging = folder.with_name(folder.name + ".incomplete")
     durable.discard(staging)
     try:
-        WORLDS[spec.world](staging, **_world_options(spec, folder.parent))
+        world.make(staging, **_world_options(spec, folder.parent))
     except (TypeError, ValueError, FileNotFoundError) as err:
         raise RecipeError(f"data.options: {err}") from err
     durable.replace_json(staging / WORLD_FILE, made)

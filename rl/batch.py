@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vtool.engines.base import Picture
 from vtool.errors import RecordError
-from vtool.families.base import Block, Family, Patches
+from vtool.families.base import Family, Patches
 from vtool.message import Author
 from vtool.record import Context
 from vtool.render import Renderer
@@ -87,11 +87,7 @@ def make_sample(
             the segments.
     """
     prompt = renderer.prompt(context)
-    merge = family.spec.merge
-    blocks = [
-        Block(p.run.start, (p.run.grid[0], p.run.grid[1] // merge, p.run.grid[2] // merge))
-        for p in prompt.pictures
-    ]
+    blocks = [family.block(p.run.start, p.run.grid, times_s=p.times_s) for p in prompt.pictures]
     before = context.segments[: given if whole else context.shared]
     own = np.arange(len(prompt.ids)) >= sum(len(s) for s in before)
     return Sample(
@@ -194,13 +190,15 @@ def plan(
     return batches
 
 
-def make_batch(samples: Sequence[Sample], rows: Sequence[Sequence[int]], placeholder: int) -> Batch:
+def make_batch(
+    samples: Sequence[Sample], rows: Sequence[Sequence[int]], placeholder: int | Sequence[int]
+) -> Batch:
     """Lay samples into rows.
 
     Args:
         samples: All samples of the step.
         rows: Samples of each row, by index.
-        placeholder: Id of the placeholder token.
+        placeholder: Id of the placeholder token, or all of them.
 
     Raises:
         RecordError: Placeholders and pixel rows do not match.
@@ -211,7 +209,7 @@ def make_batch(samples: Sequence[Sample], rows: Sequence[Sequence[int]], placeho
     reads, tokens = predictors(target, segments)
     order = [i for row in rows for i in row]
     patches, shows = _distinct([samples[i] for i in order])
-    visual = ids == placeholder
+    visual = np.isin(ids, placeholder)
     _check_counts(visual, patches, shows, [samples[i] for i in order])
 
     def flat(arrays: list[NDArray[np.generic]], dtype: type) -> Tensor:

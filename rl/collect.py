@@ -46,11 +46,23 @@ class Judges:
     """Attempts that ended so count in the statistics; nothing is learnt from them."""
     outcome: str = "answer"
     """The part whose mean is the accuracy."""
+    combine_name: str = ""
+    combine_options: Mapping[str, object] = field(default_factory=dict)
+    """How `combine` was made, for who reads the trace."""
+    others: Mapping[str, Combine] = field(default_factory=dict)
+    """Other combines of the same parts, to be told beside the credit; they decide nothing."""
 
     @property
     def rule(self) -> CreditSpec:
         """The whole credit rule: the blend, or what the estimator stands for."""
         return resolve(self.credit, self.estimator, self.options, self.weight)
+
+    def credits(
+        self, episodes: Sequence[Episode], scores: Sequence[Score], codecs: Mapping[str, Codec]
+    ) -> list[Credit]:
+        """Credit of a group, before the whole batch has its say (`settle`)."""
+        given = blended_credits(episodes, scores, self.rule, codecs)
+        return cut_credits(episodes, unmasked(episodes, given, self.mask))
 
 
 @dataclass(slots=True)
@@ -78,6 +90,9 @@ class Collected:
     seconds: float = 0.0
     judged: list[Score] = field(default_factory=list)
     """Every score given to fresh attempts, their group kept or not."""
+    judges: Judges | None = None
+    codecs: Mapping[str, Codec] = field(default_factory=dict)
+    """Tokenizers by seat."""
 
     def episodes(self) -> list[tuple[Task, Episode, Score]]:
         """All attempts with their task and score."""
@@ -170,7 +185,7 @@ class Collector:
             TooManyUnscored: More of the others could not be scored.
         """
         start = time.monotonic()
-        out = Collected()
+        out = Collected(judges=self.judges, codecs=self._codecs())
         keeps, at_the_end = make_filter(self.filter)
         discard = refill > 0 or self.filter.name not in ("dead", "top_std")
         wanted, left = max(0, prompts - self.sampler.waiting), refill * prompts
@@ -214,7 +229,7 @@ class Collector:
                 out.rescued += 1
                 scores = self._score(task, group, step)
             self.rescue.admit(task, fresh, judged)
-        given = self._credit(group, scores)
+        given = self.judges.credits(group.episodes, scores, out.codecs)
         out.played += 1
         out.dead += all(c.dead for c in given)
         kept = keeps(scores, given)
@@ -230,10 +245,6 @@ class Collector:
     def _score(self, task: Task, group: Group, step: int) -> list[Score]:
         judges = self.judges
         return score_group(group.episodes, task, judges.parts, judges.combine, step=step)
-
-    def _credit(self, group: Group, scores: Sequence[Score]) -> list[Credit]:
-        given = blended_credits(group.episodes, scores, self.judges.rule, self._codecs())
-        return cut_credits(group.episodes, unmasked(group.episodes, given, self.judges.mask))
 
     async def _play(
         self, tasks: Sequence[Task], key: tuple[int, ...], step: int

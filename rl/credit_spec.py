@@ -104,6 +104,19 @@ class CreditSpec:
         object.__setattr__(self, "shared", Shared(self.shared))
         object.__setattr__(self, "whiten", Whiten(self.whiten))
 
+    @property
+    def words(self) -> str:
+        """The rule in a line, for people."""
+        told = [
+            (f"{t.weight:g} x " if t.weight != 1 else "")
+            + t.rule
+            + (f" of {t.of}" if t.of != TOTAL else "")
+            + (f" on {t.on}" if t.on != ALL else "")
+            for t in self.terms()
+        ]
+        tail = "" if self.whiten is Whiten.NONE else f", over the batch's deviation ({self.whiten})"
+        return " + ".join(told) + tail
+
     def terms(self) -> tuple[RuleSpec, ...]:
         """The rules that weigh anything."""
         return tuple(r for r in self.blend if r.weight != 0)

@@ -245,7 +245,7 @@ class Learner:
             row_tokens=self.settings.row_tokens,
             batch_tokens=self.settings.batch_tokens,
         )
-        return (make_batch(samples, r, self.policy.vlm.image_token_id) for r in rows)
+        return (make_batch(samples, r, self.policy.vlm.visual_ids) for r in rows)
 
     def _denominators(self, samples: Sequence[Sample]) -> Denominators:
         counts = np.array([int(s.target.sum()) for s in samples], np.int64)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from vtool.errors import DataError
 from vtool.families.base import Family
-from vtool.pairs import load_renderer
 from vtool.record import Context
 from vtool.render import Renderer
 from vtool.task import Task
@@ -34,7 +33,7 @@ from .recipe import Recipe
 from .regrow import Regrown, regrow
 from .sampler import Sampler
 from .tree_pairs import Answer, Pair, ranked_pairs, tree_pairs
-from .weights import open_vlm, reference_of
+from .weights import open_renderer, open_vlm, reference_of
 
 
 def find_pairs(group: Regrown, spec: PairSpec) -> list[Pair]:
@@ -88,7 +87,7 @@ class Preferrer:
         self.recipe, self.out = recipe, out
         self.folder = model or model_folder(recipe.model)
         self.vlm = open_vlm(recipe, self.folder)
-        self.renderer = load_renderer(self.folder)
+        self.renderer = open_renderer(recipe, self.folder)
         policy = Policy(self.vlm, recipe.learner.freeze, checkpointing=recipe.learner.checkpointing)
         free = recipe.learner.preference.reference_free
         reference = None if free else reference_of(recipe, self.folder, policy)

@@ -20,6 +20,7 @@ from .curriculum_dress import BudgetSpec
 from .group_filter import FilterSpec
 from .imitation_buffer import ImitationSpec
 from .learner import LearnerSettings
+from .other_weightings import OtherSpec
 from .pair_spec import PairSpec
 from .recipe_about import About
 from .recipe_check import check_recipe
@@ -77,6 +78,8 @@ class RewardSpec:
         combine: Registered combine.
         options: Of the combine.
         preset: A hierarchy by the kind of task (vqa, grounding ...) instead of these three.
+        others: Other combines of the same parts, by name: the trace tells beside each attempt what
+            they would have given. They change nothing.
     """
 
     parts: tuple[str | dict[str, dict[str, Any]], ...] = (
@@ -90,6 +93,7 @@ class RewardSpec:
         default_factory=lambda: {"process": {"evidence_iou": 1.0, "economy": 1.0}}
     )
     preset: str | None = None
+    others: Mapping[str, OtherSpec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         plain = {f.name: f for f in fields(self)}
@@ -111,7 +115,7 @@ class RewardSpec:
         if self.preset is None:
             return self
         chosen = preset(self.preset)
-        return RewardSpec(chosen.parts, "hierarchy", chosen.options)
+        return RewardSpec(chosen.parts, "hierarchy", chosen.options, others=self.others)
 
     @property
     def outcome(self) -> str:
@@ -183,6 +187,8 @@ class Recipe:
         precision: float32; mixed (float32 weights, bfloat16 arithmetic); bfloat16 (weights too:
             only under an adapter, since small updates would be lost in rounding).
         device: Such as cpu or cuda; an accelerator where there is one, if left out.
+        clips: What the frames of clips become: ``pictures`` or ``video`` tokens; if left out, as
+            the checkpoint's `vtool.json` says.
         reference: Keep the first weights as reference for a KL term.
         max_failed: Share of failed episodes beyond which the run stops.
         eval: Numbers on held-out tasks meanwhile.
@@ -232,6 +238,7 @@ class Recipe:
     adapter: AdapterSpec | None = None
     precision: str = "float32"
     device: str | None = None
+    clips: str | None = None
     reference: bool = False
     max_failed: float = 0.5
     eval: EvalSpec = field(default_factory=EvalSpec)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vtool.errors import RecipeError, UnknownName
+from vtool.showing import ClipForm
 
 from .advantage import ESTIMATORS
 from .aggregate import Mode
@@ -42,6 +43,8 @@ def check_recipe(recipe: Recipe) -> None:
         raise RecipeError(f"max_failed is a share, 0 to 1, not {recipe.max_failed}")
     for name in recipe.stop_on:
         check_name("stop_on: alarm", name, ALARMS)
+    if recipe.clips is not None:
+        check_name("clips", recipe.clips, list(ClipForm))
     check_name("estimator", recipe.estimator, ESTIMATORS)
     options = recipe.estimator_options
     check_options("estimator_options", ESTIMATORS[recipe.estimator], options)

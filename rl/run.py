@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vtool.config import to_plain
+from vtool.credit_note import NOTE
 from vtool.errors import CheckpointError, RecipeError, VToolError
 from vtool.families.vlm import VLM
 from vtool.task import Task
@@ -19,6 +20,7 @@ from . import durable, rng
 from .alarms import Alarms
 from .checkpoint import Checkpoints, Loaded
 from .collect import Collected
+from .credit_notes import credit_notes
 from .interrupts import Interrupts
 from .learner import Learner, LearnerStopped
 from .memory import Memory, load_all, save_all
@@ -199,7 +201,7 @@ class Run:
 
     def write_model(self, folder: Path) -> None:
         """Weights (or the adapter) in plain Hugging Face layout, with tokenizer and syntax."""
-        save_weights(self.session.vlm, self.session.folder, folder)
+        save_weights(self.session.vlm, self.session.folder, folder, self.recipe.clips)
 
     def state(self) -> TrainState:
         """All but the weights."""
@@ -260,7 +262,7 @@ class Run:
     def _finish(self) -> Path:
         final, staging = self.out / "model", self.out / "model.incomplete"
         durable.discard(staging)
-        save_final(self.session.vlm, self.session.folder, staging)
+        save_final(self.session.vlm, self.session.folder, staging, self.recipe.clips)
         durable.sync_tree(staging)
         durable.discard(final)
         staging.rename(final)
@@ -279,14 +281,16 @@ def write_groups(folder: Path, collected: Collected, step: int) -> None:
     """Write a step's episodes and scores as a trace; one of the same step is replaced.
 
     Every attempt is a line of its own, also where several share a record: its notes say where it
-    parted from the others (see `regrow`).
+    parted from the others (see `regrow`), and what credit it got (see `credit_note`).
     """
     durable.discard(folder)
+    told = iter(credit_notes(collected) if collected.judges is not None else [])
     with TraceWriter(folder) as writer:
         rows = zip(collected.tasks, collected.groups, collected.scores, strict=True)
         for task, group, scores in rows:
-            attempts = zip(group.episodes, scores, tree_notes(group), strict=True)
-            for attempt, (episode, score, notes) in enumerate(attempts):
+            given = next(told, [None] * len(scores))
+            attempts = zip(group.episodes, scores, tree_notes(group), given, strict=True)
+            for attempt, (episode, score, notes, credit) in enumerate(attempts):
                 meta = {
                     "attempt": attempt,
                     "tags": dict(task.tags),
@@ -294,6 +298,8 @@ def write_groups(folder: Path, collected: Collected, step: int) -> None:
                     "step": step,
                     **notes,
                 }
+                if credit is not None:
+                    meta[NOTE] = credit.model_dump(mode="json", exclude_defaults=True)
                 writer.write(path_episode(episode), score, meta)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from vtool.data import TaskFile
 from vtool.engines.hf import HFEngine
 from vtool.errors import DataError
-from vtool.pairs import load_renderer
 from vtool.seat import Seat
 from vtool.task import Task
 from vtool.toolbox import Toolbox
@@ -36,7 +35,7 @@ from .recipe import Recipe
 from .replay import SuccessBuffer
 from .rollout_sampler import Flat, make_sampler
 from .schedule import scheduled
-from .weights import open_vlm, reference_of
+from .weights import open_renderer, open_vlm, reference_of
 
 
 class Trainer:
@@ -53,7 +52,7 @@ class Trainer:
         self.recipe, self.out = recipe, out
         self.folder = model or model_folder(recipe.model)
         self.vlm = open_vlm(recipe, self.folder)
-        self.renderer = load_renderer(self.folder)
+        self.renderer = open_renderer(recipe, self.folder)
         self.engine = HFEngine(self.vlm, synchronous=True)
         policy = Policy(self.vlm, recipe.learner.freeze, checkpointing=recipe.learner.checkpointing)
         reference = reference_of(recipe, self.folder, policy) if recipe.reference else None

@@ -14,7 +14,6 @@ from pathlib import Path
 from vtool.errors import DataError
 from vtool.families.base import Family
 from vtool.message import Author
-from vtool.pairs import load_renderer
 from vtool.record import Context, Episode
 from vtool.render import Renderer
 from vtool.reward import Unscored
@@ -32,7 +31,7 @@ from .memory import Memory
 from .policy import Policy
 from .recipe import Recipe
 from .sampler import Sampler
-from .weights import open_vlm
+from .weights import open_renderer, open_vlm
 
 SPEAKERS = (Author.POLICY, Author.TEACHER)
 
@@ -106,7 +105,7 @@ class Imitator:
         self.recipe, self.out = recipe, out
         self.folder = model or model_folder(recipe.model)
         self.vlm = open_vlm(recipe, self.folder)
-        self.renderer = load_renderer(self.folder)
+        self.renderer = open_renderer(recipe, self.folder)
         policy = Policy(self.vlm, recipe.learner.freeze, checkpointing=recipe.learner.checkpointing)
         self.learner = Learner(policy, recipe.learner, recipe.steps)
         self.samples = self._read(Path(recipe.trace))

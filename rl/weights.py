@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from vtool.families.adapters import (
     save_adapter,
 )
 from vtool.families.vlm import VLM
+from vtool.pairs import RenderSettings, load_renderer
+from vtool.token_render import TokenRenderer
 
 from .export import BESIDE, export_checkpoint
 from .policy import Base, Policy
@@ -63,16 +66,47 @@ def base_folder(folder: Path) -> Path:
     return base_of(folder) if is_adapter(folder) else folder
 
 
-def save_weights(vlm: VLM, source: Path, folder: Path) -> None:
-    """What changes in training, as `VLM.load` reads it back: whole weights, or the adapter."""
+def save_weights(vlm: VLM, source: Path, folder: Path, clips: str | None = None) -> None:
+    """What changes in training, as `VLM.load` reads it back: whole weights, or the adapter.
+
+    Args:
+        vlm: The policy as it is.
+        source: Folder that training began with.
+        folder: Where to write.
+        clips: What the recipe says of clips; written beside whole weights for whoever asks them.
+    """
     if has_adapter(vlm):
         save_adapter(vlm, folder, base_folder(source))
     else:
         export_checkpoint(vlm, source, folder)
+        _tell_clips(folder, source, clips)
 
 
-def save_final(vlm: VLM, source: Path, folder: Path) -> None:
-    """Whole weights that need no adapter; the adapter alone lies in `adapter/` inside."""
+def open_renderer(recipe: Recipe, folder: Path) -> TokenRenderer:
+    """How the policy is talked to: as its folder says, but for what the recipe says."""
+    return load_renderer(folder, **({"clips": recipe.clips} if recipe.clips else {}))
+
+
+def save_final(vlm: VLM, source: Path, folder: Path, clips: str | None = None) -> None:
+    """Whole weights that need no adapter; the adapter alone lies in `adapter/` inside.
+
+    Args:
+        vlm: The trained policy.
+        source: Folder that training began with.
+        folder: Where to write.
+        clips: What the recipe said of clips; it is written down for whoever asks the policy.
+    """
+    _save_whole(vlm, source, folder)
+    _tell_clips(folder, source, clips)
+
+
+def _tell_clips(folder: Path, source: Path, clips: str | None) -> None:
+    if clips is not None:
+        settings = RenderSettings.read(base_folder(source))
+        dataclasses.replace(settings, clips=clips).write(folder)
+
+
+def _save_whole(vlm: VLM, source: Path, folder: Path) -> None:
     if not has_adapter(vlm):
         export_checkpoint(vlm, source, folder)
         return

@@ -231,3 +231,6 @@ def test_points_in_answers():
     assert places.screenspot_point("<bbox>0 0 1 1</bbox>") == (0.5, 0.5)
     assert places.yes_or_no("No.\nAnswer: yes") is True
     assert places.yes_or_no("I know") is False  # "know" holds "no": as published
+    assert places.yes_or_no("I know", words=True) is None
+    assert places.yes_or_no("Yes, I know.", words=True) is True
+    assert places.yes_or_no("Yes, I know.") is None

@@ -3,80 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from oracles import FAMILY, RENDERER, Oracle, run, tasks
 from sample_episode import lost_episode, zoom_episode, zoom_task
 from vtool.eval.attempt import judge
 from vtool.eval.controls import controls
-from vtool.eval.run import Settings, evaluate, mend
+from vtool.eval.folder import mend
+from vtool.eval.run import Settings, evaluate
 
 from vtool.benchmark import metrics
 from vtool.dialects.hermes import Hermes
 from vtool.environment import Limits
-from vtool.errors import DataError, EngineError, UnknownName, VToolError
+from vtool.errors import DataError, UnknownName, VToolError
 from vtool.geometry import Box, coverage, iou
-from vtool.message import Message, Role
 from vtool.record import StopReason
-from vtool.task import Task
 from vtool.tool import tools
 from vtool.toolbox import Toolbox
 from vtool.trace import read_trace
 
 EXACT = metrics.get("exact_match")
-FAMILY = SimpleNamespace(shown_size=lambda size: (64, 64))
-RENDERER = SimpleNamespace(name="double", dialect=Hermes(), family=FAMILY)
-
-
-class Oracle:
-    """A chat engine that zooms onto the evidence and then says the answer it is told to say.
-
-    Args:
-        tasks: What may be asked.
-        right: Whether it answers well.
-        fail: Task ids at which it breaks.
-    """
-
-    def __init__(self, tasks: Sequence[Task], *, right: bool = True, fail: set[str] = frozenset()):
-        self.by_question = {t.prompt[-1]: t for t in tasks}
-        self.right, self.fail = right, set(fail)
-        self.asked: list[str] = []
-
-    async def chat(self, messages: Sequence[Message], store, specs, sampling) -> str:
-        await asyncio.sleep(0)
-        question = next(m.text for m in messages if m.role is Role.USER)
-        task = self.by_question[question]
-        if task.id in self.fail:
-            raise EngineError("gone")
-        turns = sum(m.role is Role.ASSISTANT for m in messages)
-        if turns == 0:
-            self.asked.append(task.id)
-            box = task.evidence[-1].shape
-            raw = [round(v * 1000) for v in (box.x1, box.y1, box.x2, box.y2)]
-            call = {"name": "zoom", "arguments": {"image": 1, "box": raw}}
-            return f"<tool_call>\n{json.dumps(call)}\n</tool_call>"
-        answer = task.reference.texts[0] if self.right else "nothing"
-        return f"<answer>{answer}</answer>"
-
-
-def tasks(count: int = 4) -> list[Task]:
-    found: dict[str, Task] = {}
-    for seed in range(200):
-        task = zoom_task(seed)
-        found.setdefault(task.prompt[-1], task)
-        if len(found) == count:
-            break
-    return list(found.values())
-
-
-def run(engine, some, **options):
-    return asyncio.run(
-        evaluate(some, renderer=RENDERER, engine=engine, toolbox=Toolbox(["zoom"]), **options)
-    )
 
 
 def test_right_policy_on_the_evidence():

@@ -328,5 +328,5 @@ def test_every_part_says_where_it_comes_from():
     for name in parts:
         doc = parts.get(name).fn.__doc__ or ""
         module = parts.get(name).fn.__module__
-        if module.startswith("vtool.rl.rewards") and not module.endswith(".temporal"):
+        if module.startswith("vtool.rl.rewards"):
             assert "Source:" in doc or name == "training_step", name

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from dataclasses import replace
 
 import pytest
 from toy_run import toy_recipe, trained
@@ -136,14 +137,15 @@ def test_an_alarm_is_told_and_may_end_the_run(tmp_path):
 
 
 def test_half_a_world_is_not_trained_on(tmp_path, monkeypatch):
-    from vtool.rl import assembly
+    from vtool.worlds.world import worlds
 
     def torn(folder, **options):
         folder.mkdir(parents=True)
         (folder / "tasks.jsonl").write_text("")
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(assembly.WORLDS, "zoom", torn)
+    torn_world = replace(worlds.get("zoom"), make=torn)
+    monkeypatch.setattr(worlds, "get", lambda name: torn_world)
     with pytest.raises(KeyboardInterrupt):
         train(toy_recipe(steps=1), tmp_path)
     monkeypatch.undo()

@@ -17,7 +17,7 @@ from vtool.worlds.zoom import draw
 
 
 def test_shipped_policies_are_found_by_name():
-    assert shipped_checkpoints() == ["tiny/clean", "tiny/weak"]
+    assert shipped_checkpoints() == ["tiny/clean", "tiny/moments", "tiny/weak"]
     assert find_checkpoint("tiny/clean") == shipped("tiny/clean")
     assert (shipped("tiny/weak") / "model.safetensors").is_file()
     with pytest.raises(DataError, match="did you mean 'tiny/clean'"):
@@ -40,18 +40,22 @@ def test_hub_names_fetch_only_what_is_safe(tmp_path, monkeypatch):
     asked = {}
 
     class Hub:
-        def snapshot_download(self, name, allow_patterns):
-            asked.update(name=name, patterns=allow_patterns)
+        def snapshot_download(self, name, allow_patterns, local_files_only):
+            asked.update(name=name, patterns=allow_patterns, offline=local_files_only)
             return str(tmp_path)
 
     monkeypatch.setattr(loading, "require", lambda module, extra: Hub())
     assert find_checkpoint("someone/model") == tmp_path
-    assert asked == {"name": "someone/model", "patterns": ["*.json", "*.safetensors", "*.txt"]}
+    assert asked == {
+        "name": "someone/model",
+        "patterns": ["*.json", "*.safetensors", "*.txt"],
+        "offline": False,
+    }
 
 
 def test_a_hub_that_cannot_be_reached_is_told(monkeypatch):
     class Hub:
-        def snapshot_download(self, name, allow_patterns):
+        def snapshot_download(self, name, allow_patterns, local_files_only):
             raise OSError("offline")
 
     monkeypatch.setattr(loading, "require", lambda module, extra: Hub())
@@ -98,7 +102,7 @@ def test_a_question_is_answered_step_by_step_and_kept(tmp_path, capsys):
         (
             ["ask", "PIC", "what?", "--model", "nothing"],
             1,
-            "a shipped policy (tiny/clean, tiny/weak)",
+            "a shipped policy (tiny/clean, tiny/moments, tiny/weak)",
         ),
         (["ask", "PIC", "what?", "--tools", "zom"], 2, "did you mean 'zoom'"),
     ],

@@ -94,7 +94,7 @@ def test_untested_pairs_are_refused_with_those_that_are():
 
 
 def test_settings_of_a_checkpoint(tmp_path):
-    assert RenderSettings.read(tmp_path) == RenderSettings()
+    assert RenderSettings.read(tmp_path) == RenderSettings(clips="video")
     told = RenderSettings(options={"base": 0}, announce=False, opening="<think>\n")
     told.write(tmp_path)
     assert RenderSettings.read(tmp_path) == told

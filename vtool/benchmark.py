@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from vtool.errors import DataError, UnknownName
 from vtool.message import Json
 from vtool.metrics import exact_match
 from vtool.record import Episode
@@ -85,6 +86,8 @@ class Benchmark:
     layouts: tuple[Layout, ...] = ()
     says: Callable[[Task], Sequence[str]] = accepted
     """The reference as answers; each must score 1."""
+    draft: TaskSource | None = None
+    """The same tasks unchecked, so that `vtool data check` can tell all that is wrong at once."""
     about: str = ""
     """What it measures, and where it comes from."""
 
@@ -99,6 +102,28 @@ class Benchmark:
 
 benchmarks: Registry[Benchmark] = Registry("benchmark", "vtool.benchmarks")
 metrics: Registry[Metric] = Registry("metric", "vtool.metrics")
+
+
+def full_name(name: str, split: str | None) -> str:
+    """The registered name of a benchmark and a split.
+
+    Raises:
+        UnknownName: No such benchmark.
+        DataError: The name needs a split, or has none of that name.
+    """
+    names = benchmarks.names()
+    splits = [n.removeprefix(f"{name}_") for n in names if n.startswith(f"{name}_")]
+    if split is None:
+        if name not in names and splits:
+            raise DataError(f"{name}: expected a split, one of {', '.join(splits)}")
+        return name
+    whole = f"{name}_{split}"
+    if whole in names:
+        return whole
+    if name not in names and not splits:
+        raise UnknownName("benchmark", name, names)
+    told = f"one of {', '.join(splits)}" if splits else "none: it has one split only"
+    raise DataError(f"{name}: expected as split {told}, got {split!r}")
 
 
 def _exact(answer: str | None, task: Task) -> float:

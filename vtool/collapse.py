@@ -24,18 +24,18 @@ def collapse(prompt: Prompt) -> Ids:
     return np.ascontiguousarray(prompt.ids[keep])
 
 
-def expand(ids: Ids, lengths: Sequence[int], placeholder: int) -> Ids:
+def expand(ids: Ids, lengths: Sequence[int], placeholder: int | Sequence[int]) -> Ids:
     """The inverse: each placeholder repeated for its picture.
 
     Args:
         ids: Collapsed ids.
         lengths: Placeholder tokens of each picture, in order.
-        placeholder: Its id.
+        placeholder: Its id, or those of pictures and of clips.
 
     Raises:
         RecordError: There are more or fewer placeholders than pictures.
     """
-    at = np.flatnonzero(ids == placeholder)
+    at = np.flatnonzero(np.isin(ids, placeholder))
     if len(at) != len(lengths):
         raise RecordError(f"{len(at)} placeholders for {len(lengths)} pictures")
     repeats = np.ones(len(ids), np.int64)

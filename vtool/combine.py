@@ -56,12 +56,14 @@ def hierarchy(
         if lost is not None:
             return Score(parts, lost)
         if number(parts, gate) < 1:
-            return Score(parts, 0.0)
+            return Score(parts, 0.0, terms={gate: 0.0})
         # A sliver is added before flooring: 0.3 / 0.1 is 2.999...
         level = math.floor(number(parts, outcome) / step + 1e-9) * step
         told = [m for m in (_mean_of(parts, half) for half in halves) if m is not None]
         worth = sum(told) / len(told) if told else 0.0
-        return Score(parts, gate_value + level + share * step * worth)
+        height = share * step
+        terms = {gate: gate_value, outcome: level, **_shares(parts, halves, height)}
+        return Score(parts, gate_value + level + height * worth, terms=terms)
 
     return combine
 
@@ -79,14 +81,16 @@ def weighted(weights: Mapping[str, float]) -> Combine:
             return Score(parts, lost)
         total = 0.0
         turns: dict[int, float] = {}
+        terms: dict[str, float] = {}
         for name, weight in weights.items():
             marks = known(parts, name)
             if isinstance(marks, Sequence):
                 for turn, value in enumerate(marks):
                     turns[turn] = turns.get(turn, 0.0) + weight * value
             elif marks is not None and not isinstance(marks, Unscored):
+                terms[name] = weight * marks
                 total += weight * marks
-        return Score(parts, total, turns)
+        return Score(parts, total, turns, terms)
 
     return combine
 
@@ -138,6 +142,25 @@ def _mean_of(parts: Mapping[str, Marks], weights: Mapping[str, float]) -> float 
         return None
     mean = sum(w * v for w, v in pairs) / sum(w for w, _ in pairs)
     return min(1.0, max(0.0, mean))
+
+
+def _shares(
+    parts: Mapping[str, Marks], halves: Sequence[Mapping[str, float]], height: float
+) -> dict[str, float]:
+    """What each part of the process adds; those that do not apply are left out."""
+    told: list[tuple[float, dict[str, float]]] = []
+    for half in halves:
+        mean = _mean_of(parts, half)
+        if mean is not None:
+            worth = {n: w * number(parts, n) for n, w in half.items() if parts[n] is not None}
+            told.append((mean, worth))
+    out: dict[str, float] = {}
+    for mean, worth in told:
+        whole = sum(worth.values())
+        scale = height * mean / len(told) / whole if whole else 0.0
+        for name, value in worth.items():
+            out[name] = out.get(name, 0.0) + scale * value
+    return out
 
 
 def first_unscored(parts: Mapping[str, Marks], names: Sequence[str]) -> Unscored | None:

@@ -15,13 +15,17 @@ from vtool.families.base import Family
 from vtool.record import Ids
 
 
-def check_controls(codec: Codec, family: Family, dialect: Dialect, chat: ChatTemplate) -> None:
+def check_controls(
+    codec: Codec, family: Family, dialect: Dialect, chat: ChatTemplate, *, video: bool = False
+) -> None:
     """Every control token that will be needed must be one token, known at start-up.
 
     Raises:
         CheckpointError: Names those that are missing.
     """
-    vision = (family.image_token, family.vision_start, family.vision_end)
+    vision: tuple[str, ...] = (family.image_token, family.vision_start, family.vision_end)
+    if video:
+        vision = (*vision, family.video_token)
     needed = (chat.start, chat.end, *vision, *dialect.controls, *dialect.stops)
     missing = [t for t in dict.fromkeys(needed) if not known_ids(codec, (t,))]
     if missing:
@@ -58,18 +62,29 @@ def check_sampled(ids: Ids, forbidden: Sequence[int]) -> None:
         )
 
 
-def check_placeholders(ids: Ids, pictures: Sequence[Picture], placeholder: int) -> None:
-    """Every placeholder belongs to a picture, every picture has its placeholders.
+def check_placeholders(
+    ids: Ids, pictures: Sequence[Picture], placeholder: int, video: int | None = None
+) -> None:
+    """Every placeholder belongs to a picture or clip, each of these has its placeholders.
+
+    Args:
+        ids: The context.
+        pictures: What it shows.
+        placeholder: Id that stands for pictures.
+        video: Id that stands for clips, where the tokenizer has one.
 
     Raises:
         RecordError: They do not match.
     """
-    marked = np.zeros(len(ids), np.bool_)
+    known = (placeholder,) if video is None else (placeholder, video)
+    marked = np.full(len(ids), -1, np.int64)
     for picture in pictures:
-        marked[picture.run.start : picture.run.start + picture.run.length] = True
-    off = np.flatnonzero(marked != (ids == placeholder))
+        kind = video if picture.video and video is not None else placeholder
+        marked[picture.run.start : picture.run.start + picture.run.length] = kind
+    found = np.where(np.isin(ids, known), ids, -1)
+    off = np.flatnonzero(marked != found)
     if len(off):
-        count, wanted = int((ids == placeholder).sum()), int(marked.sum())
+        count, wanted = int((found >= 0).sum()), int((marked >= 0).sum())
         raise RecordError(
             f"the context has {count} placeholder tokens, its pictures take {wanted}; the first "
             f"difference is at token {int(off[0])}"

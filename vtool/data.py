@@ -8,6 +8,7 @@ answer can be seen::
      "answer": ["STOP"], "evidence": [{"image": 0, "bbox": [812, 204, 868, 260]}],
      "tags": {"kind": "sign"}}
 
+The plain form has ``"question"`` (words) in place of ``messages``, and pictures come before them.
 The ShareGPT form (``conversations`` of ``from``/``value``, ``image`` for a single picture) is
 read too; there the last answer of the conversation is the reference if no ``answer`` is given.
 Boxes are pixels of the original picture, x1 y1 x2 y2, after its EXIF orientation. Pictures are

@@ -74,6 +74,8 @@ class _Line(ReferenceLine, BaseModel):
     glance: Annotated[int, Field(ge=0, le=MAX_GLANCE)] = 0
     messages: list[_Said] | None = None
     conversations: list[dict[str, Any]] | None = None
+    question: str | None = None
+    """The plain form: words alone, where there is nothing else to say."""
     answer: str | list[str] | None = None
     spans: list[_Pair] = []
     evidence: list[_Evidence] = []
@@ -196,9 +198,12 @@ def _no_constant(name: str) -> None:
 
 def _turns(where: str, line: _Line) -> list[tuple[str, str | list[dict[str, Any]]]]:
     """(role, content) of each message, whichever form the row has."""
+    if line.question is not None and line.messages is None and line.conversations is None:
+        return [("user", line.question)]
     if (line.messages is None) == (line.conversations is None):
         raise DataError(
-            f"{where}: expected `messages` (role, content) or `conversations` (from, value), "
+            f"{where}: expected `question` (words), `messages` (role, content) or "
+            "`conversations` (from, value), "
             f"got {'both' if line.messages else 'neither'}"
         )
     raw = (

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from vtool.codec import Codec
+from vtool.counts import known_ids
 from vtool.dialects.base import Control, Piece
 from vtool.message import Show, Text
 from vtool.record import Ids, Placement, Run
@@ -27,7 +28,7 @@ class Written:
     @property
     def pictures(self) -> int:
         """Pictures and frames shown."""
-        return sum(len(p.runs) for p in self.placements)
+        return sum(p.pictures for p in self.placements)
 
 
 class Ink:
@@ -45,6 +46,7 @@ class Ink:
         self.codec, self.showing = codec, showing
         family = showing.family
         self.image = codec.token_id(family.image_token)
+        self.video = next(iter(known_ids(codec, (family.video_token,))), None)
         self.before = codec.token_id(family.vision_start)
         self.after = codec.token_id(family.vision_end)
         self._control = {codec.pieces([i])[0].decode(): i for i in sorted(codec.control_ids)}
@@ -115,11 +117,14 @@ class Ink:
                 words.append(f"<{frame.time_s:.1f} seconds>")
             self._flush(words, ids)
             run = self.showing.run(frame, len(ids) + 1)
-            ids += [self.before, *[self.image] * run.length, self.after]
+            token = self.video if frame.video else self.image
+            assert token is not None  # the renderer asked for it at start-up
+            ids += [self.before, *[token] * run.length, self.after]
             runs.append(run)
-        times = tuple(f.time_s for f in frames if f.time_s is not None)
+        times = tuple(t for f in frames for t in f.times_s)
         kind: Literal["image", "clip"] = "clip" if times else "image"
-        return Placement(show.handle, kind, tuple(runs), self.showing.size(frames[0]), times)
+        shown = self.showing.size(frames[0])
+        return Placement(show.handle, kind, tuple(runs), shown, times, frames[0].video)
 
 
 def trusted(piece: Control | Text) -> bool:

@@ -22,6 +22,7 @@ from vtool.families.base import Family
 from vtool.families.folder import family_of_folder
 from vtool.patch_cache import PatchCache
 from vtool.plain_codec import PlainCodec, PlainFamily
+from vtool.showing import ClipForm
 from vtool.token_render import TokenRenderer
 
 FILE = "vtool.json"
@@ -54,6 +55,9 @@ class RenderSettings:
     opening: str = ""
     default_system: str | None = None
     max_images: int = 128
+    clips: str = "pictures"
+    """What frames of clips become: `pictures`, or `video` tokens. A folder without `vtool.json` is
+    a released model, which was trained with the latter."""
     tools: tuple[str, ...] = ()
     """Tools that the checkpoint was trained with; commands offer these by default."""
 
@@ -66,7 +70,7 @@ class RenderSettings:
         """
         file = Path(folder) / FILE
         if not file.is_file():
-            return cls()
+            return cls(clips=ClipForm.VIDEO)
         try:
             body = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as err:
@@ -77,6 +81,9 @@ class RenderSettings:
                 raise CheckpointError(
                     f"{file}: expected {', '.join(known)}, got {key!r}{nearest(key, known)}"
                 )
+        if body.get("clips", ClipForm.VIDEO) not in list(ClipForm):
+            wanted = " or ".join(ClipForm)
+            raise CheckpointError(f"{file}: clips: expected {wanted}, got {body['clips']!r}")
         return cls(**{**body, "tools": tuple(body.get("tools", ()))})
 
     def write(self, folder: Path | str) -> None:
@@ -162,6 +169,7 @@ def _build(
         chat=ChatTemplate(opening=chosen.opening, default_system=chosen.default_system),
         max_images=chosen.max_images,
         patch_cache=cache,
+        clips=chosen.clips,
     )
 
 

@@ -92,6 +92,7 @@ class PlainFamily:
 
     name: str = "plain"
     spec: PixelSpec = field(default=_SPEC)
+    frames_apart: bool = True
     image_token: str = "<|image_pad|>"
     video_token: str = "<|video_pad|>"
     vision_start: str = "<|vision_start|>"
@@ -116,6 +117,22 @@ class PlainFamily:
         near = PILImage.Resampling.NEAREST
         shown = np.asarray(PILImage.fromarray(pixels).resize((width, height), near))
         return cut(shown, self.spec)
+
+    def clip_patches(self, frames: Sequence[NDArray[np.uint8]]) -> Patches:
+        """A frame is a temporal unit of its own: one picture."""
+        (frame,) = frames
+        return self.patches(frame)
+
+    def block(
+        self,
+        start: int,
+        grid: tuple[int, int, int],
+        *,
+        seconds: float = 0.0,
+        times_s: Sequence[float] = (),
+    ) -> Block:
+        """A run of placeholders; time moves nothing here."""
+        return Block(start, (grid[0], grid[1] // self.spec.merge, grid[2] // self.spec.merge))
 
     def positions(self, length: int, blocks: Sequence[Block]) -> NDArray[np.int64]:
         """One after the other on all three axes."""

@@ -102,11 +102,18 @@ class Placement:
     shown: Size
     """Size at which the model sees it; belongs to this showing, not to the picture."""
     times_s: tuple[float, ...] = ()
+    video: bool = False
+    """Whether a clip stands there as video tokens; a run may then hold several frames."""
+
+    @property
+    def pictures(self) -> int:
+        """Pictures and frames that are shown."""
+        return len(self.times_s) if self.video else len(self.runs)
 
     def shifted(self, by: int) -> Placement:
         """The same showing, `by` tokens later."""
         runs = tuple(Run(r.start + by, r.length, r.grid) for r in self.runs)
-        return Placement(self.handle, self.kind, runs, self.shown, self.times_s)
+        return replace(self, runs=runs)
 
 
 @dataclass(frozen=True, slots=True)

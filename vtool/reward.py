@@ -94,6 +94,8 @@ class Score:
     total: float | Unscored
     turns: Mapping[int, float] = field(default_factory=dict)
     """Credit per assistant turn, where a combine gives it."""
+    terms: Mapping[str, float] = field(default_factory=dict)
+    """What each part adds to the total, where the total is a sum and the combine tells."""
 
 
 Combine: TypeAlias = Callable[[Mapping[str, Marks]], Score]

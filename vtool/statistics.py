@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from vtool.media import Clip
 from vtool.message import Outcome
-from vtool.record import Episode
+from vtool.record import Context, Episode
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class EpisodeCounts:
     """Calls that ask again for exactly what was asked before: allowed, counted, worth nothing."""
     faults: Mapping[str, int]
     images: int
+    """Pictures and frames of clips that were shown, those shown twice counted twice."""
     tokens: int
     policy_tokens: int
 
@@ -38,10 +40,15 @@ def count_episode(episode: Episode) -> EpisodeCounts:
         valid_calls=sum(o.fault is None for o in run),
         repeats=count_repeats(run),
         faults=dict(faults),
-        images=len(context.store.images()),
+        images=sum(_pictures(context, s.handle) for m in context.messages() for s in m.shows),
         tokens=len(context),
         policy_tokens=int(context.mask().sum()),
     )
+
+
+def _pictures(context: Context, handle: str) -> int:
+    value = context.store[handle].value
+    return len(value.frames) if isinstance(value, Clip) else 1
 
 
 def count_repeats(outcomes: Sequence[Outcome]) -> int:

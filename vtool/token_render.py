@@ -32,7 +32,7 @@ from vtool.record import Context, Finish, Sampling, Segment
 from vtool.refusals import fits, no_room, refused, smaller, too_many
 from vtool.render import Act, Next
 from vtool.scribe import ENDED, SPEAKS, Scribe, Stand, grouped
-from vtool.showing import Showing
+from vtool.showing import ClipForm, Showing
 from vtool.spans import call_spans, decode_spans, sampled
 from vtool.store import Store
 from vtool.toolspec import ToolSpec
@@ -50,6 +50,7 @@ class TokenRenderer:
         max_images: Pictures and frames that a context may show.
         max_prompt: Tokens that an opening may have; None for any number.
         patch_cache: Holds patches; give one to several renderers to share it.
+        clips: What the frames of clips become.
 
     Raises:
         CheckpointError: The tokenizer lacks a control token that is needed.
@@ -66,13 +67,15 @@ class TokenRenderer:
         max_images: int = 128,
         max_prompt: int | None = None,
         patch_cache: PatchCache | None = None,
+        clips: ClipForm | str = ClipForm.PICTURES,
     ) -> None:
         self.family, self.codec, self.dialect = family, codec, dialect
         self.max_images, self.max_prompt = max_images, max_prompt
         self.chat = chat or ChatTemplate()
         self.name = f"{family.name}/{dialect.name}"
-        check_controls(codec, family, dialect, self.chat)
-        self.showing = Showing(family, patch_cache)
+        form = ClipForm(clips)
+        check_controls(codec, family, dialect, self.chat, video=form is ClipForm.VIDEO)
+        self.showing = Showing(family, patch_cache, form)
         self.ink = Ink(codec, self.showing)
         self.scribe = Scribe(self.ink, dialect, self.chat, announce)
         self._ends = known_ids(codec, (self.chat.end, *self.chat.stops))
@@ -96,7 +99,7 @@ class TokenRenderer:
             RecordError: `too_many_images`, `limit` or `bad_aspect`: the task itself does not fit.
         """
         segments = tuple(self._transcript(messages, specs, store, Author.TEMPLATE, speaks=True))
-        check_images(sum(len(p.runs) for s in segments for p in s.placements), self.max_images)
+        check_images(sum(p.pictures for s in segments for p in s.placements), self.max_images)
         check_length(sum(len(s) for s in segments), self.max_prompt)
         return segments
 
@@ -170,7 +173,7 @@ class TokenRenderer:
             pictures += self.showing.pictures(segment, at, context.store)
             at += len(segment)
         ids = context.ids()
-        check_placeholders(ids, pictures, self.ink.image)
+        check_placeholders(ids, pictures, self.ink.image, self.ink.video)
         return Prompt(ids, tuple(pictures), context.boundaries())
 
     def _transcript(
@@ -228,7 +231,7 @@ class TokenRenderer:
         self, context: Context, replies: Sequence[Message], stand: Stand, room: int | None
     ) -> tuple[tuple[Message, ...], Written]:
         """The replies whole, or with smaller pictures, or refused."""
-        shown, store = sum(len(p.runs) for p in context.placements()), context.store
+        shown, store = sum(p.pictures for p in context.placements()), context.store
         fault = no_room()
         try:
             for tried in self._smaller(replies, store):

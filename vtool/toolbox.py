@@ -50,6 +50,8 @@ __all__ = [
     "refusal",
 ]
 
+WORLD = "world:"
+"""Before the name of a world, in place of a tool: all tools that it brings."""
 MAX_TEXT_BYTES = 8192
 """Of one result's words. No tokenizer that starts from bytes makes more tokens than bytes."""
 
@@ -307,11 +309,15 @@ def _as_shown(fault: ModelFault, offer: _Offer) -> ModelFault:
 
 
 def _tools(what: Tool | str | Mapping[str, Any]) -> list[Tool]:
-    """The tools that one entry stands for: all of a server's under the key `mcp`."""
+    """The tools of one entry: a server's under `mcp`, those of a world under `world:NAME`."""
     if isinstance(what, Mapping) and set(what) == {"mcp"} and isinstance(what["mcp"], Mapping):
         from vtool.mcp_client import mcp_tools
 
         return mcp_tools(**what["mcp"])
+    if isinstance(what, str) and what.startswith(WORLD):
+        from vtool.worlds.world import worlds
+
+        return [choose(one) for one in worlds.get(what.removeprefix(WORLD)).tools]
     return [choose(what)]
 
 

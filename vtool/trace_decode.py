@@ -190,7 +190,7 @@ def _read_segment(s: Mapping[str, Any]) -> Segment:
 
 def _read_placement(p: list[Any]) -> Placement:
     runs = tuple(Run(start, length, tuple(grid)) for start, length, grid in p[2])
-    return Placement(p[0], p[1], runs, tuple(p[3]), tuple(p[4]))
+    return Placement(p[0], p[1], runs, tuple(p[3]), tuple(p[4]), bool(p[5]) if p[5:] else False)
 
 
 def _read_message(m: Mapping[str, Any]) -> Message:
@@ -278,4 +278,5 @@ def decode_score(s: Mapping[str, Any]) -> Score:
         {k: mark(v) for k, v in s["parts"].items()},
         mark(s["total"]),
         {int(k): v for k, v in s["turns"].items()},
+        s.get("terms", {}),
     )

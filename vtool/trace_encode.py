@@ -102,7 +102,7 @@ def _segment(s: Segment) -> Json:
 
 def _placement(p: Placement) -> Json:
     runs: Json = [[r.start, r.length, list(r.grid)] for r in p.runs]
-    return [p.handle, p.kind, runs, list(p.shown), list(p.times_s)]
+    return [p.handle, p.kind, runs, list(p.shown), list(p.times_s), *([True] if p.video else [])]
 
 
 def _message(m: Message) -> Json:
@@ -197,11 +197,12 @@ def encode_score(s: Score) -> Json:
             return None
         return [float(v) for v in m] if isinstance(m, list | tuple) else float(m)  # type: ignore[arg-type]
 
-    return {
+    body: dict[str, Json] = {
         "parts": {k: mark(v) for k, v in s.parts.items()},
         "total": mark(s.total),
         "turns": {str(k): v for k, v in s.turns.items()},
     }
+    return {**body, "terms": dict(s.terms)} if s.terms else body
 
 
 def encode_entry(e: Entry, media: Path) -> Json:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias, overload
+from typing import ClassVar, TypeAlias, overload
 
 from vtool.benchmark import Benchmark, Layout, Summary, accepted, mean_score
 from vtool.errors import DataError
@@ -58,6 +58,24 @@ class Ask:
         return tuple(p for p in paths if not p.is_file())
 
 
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """A row that asks nothing that can be understood; told when its task is wanted."""
+
+    id: str
+    error: DataError
+
+    absent: ClassVar[tuple[Path, ...]] = ()
+
+    def task(self) -> Task:
+        """There is none.
+
+        Raises:
+            DataError: Always.
+        """
+        raise self.error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One layout: how its rows are found, and what each of them asks."""
@@ -87,22 +105,23 @@ class Spec:
         Raises:
             DataError: No layout fits, an id comes twice, or files are missing.
         """
-        found = Questions(self.asks(Path(root)))
+        found = self.draft(root)
         found.check(self.name)
         return found
 
-    def asks(self, root: Path) -> list[Ask]:
-        """The questions, unchecked.
+    def draft(self, root: Path) -> Questions:
+        """The questions, unchecked: what is wrong with one is told when it is opened.
 
         Raises:
-            DataError: No layout fits.
+            DataError: No layout fits, or a file cannot be read.
         """
+        root = Path(root)
         if not root.is_dir():
             raise DataError(f"{self.name}: expected a folder, got {root}")
         for source in self.sources:
             rows = source.rows(root)
             if rows:
-                return [ask for row in rows for ask in source.asks(row, root)]
+                return Questions([a for row in rows for a in _asked(source, row, root)])
         wanted = "; or ".join(f"{s.layout.where} ({s.layout.form})" for s in self.sources)
         raise DataError(f"{self.name}: found none of its files below {root}; expected {wanted}")
 
@@ -111,6 +130,7 @@ class Spec:
         return Benchmark(
             name=self.name,
             read=self.read,
+            draft=self.draft,
             metric=self.metric,
             tools=self.tools,
             summary=self.summary,
@@ -121,6 +141,13 @@ class Spec:
         )
 
 
+def _asked(source: Source, row: Record, root: Path) -> list[Ask | Unasked]:
+    try:
+        return list(source.asks(row, root))
+    except DataError as err:
+        return [Unasked(row.where, err)]
+
+
 class Questions(Sequence[Task]):
     """Tasks of a benchmark; media are opened on demand and a few tasks are kept.
 
@@ -129,7 +156,7 @@ class Questions(Sequence[Task]):
         keep: How many opened tasks stay in memory.
     """
 
-    def __init__(self, asks: Sequence[Ask], *, keep: int = 16) -> None:
+    def __init__(self, asks: Sequence[Ask | Unasked], *, keep: int = 16) -> None:
         self.asks, self._keep = tuple(asks), keep
         self._recent: OrderedDict[int, Task] = OrderedDict()
 
@@ -164,10 +191,12 @@ class Questions(Sequence[Task]):
         """Ids are unique and files are there, before the first is asked for.
 
         Raises:
-            DataError: They are not.
+            DataError: They are not, or a row asks nothing.
         """
         seen: set[str] = set()
         for ask in self.asks:
+            if isinstance(ask, Unasked):
+                raise ask.error
             if ask.id in seen:
                 raise DataError(f"{name}: the id {ask.id!r} comes twice; expected unique ids")
             seen.add(ask.id)

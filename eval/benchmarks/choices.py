@@ -17,6 +17,7 @@ from .finding import parquet, split_of, table, tsv
 from .summaries import by, groups, macro, mean
 
 LOADED = "verified: lmms-eval 0.7.3 asks the same of a miniature of it"
+READ = "verified: columns and folders as programs of others read the published files"
 DOCUMENTED = "documented: from published descriptions; no copy was at hand"
 DIRECTLY = "\nAnswer with the option's letter from the given choices directly."
 
@@ -42,7 +43,8 @@ def _vstar(record: Record, medium: Medium) -> Iterator[Ask]:
     lines = [f"{c}. {o}" for c, o in zip("ABCD", options, strict=False)]
     words = "\n".join([text.split("(A)")[0].strip(), *lines]) if options else text
     yield Ask(
-        id=record.text("question_id"),
+        # Ids count within a category.
+        id=f"{record.text('category')}-{record.text('question_id')}",
         words=words + DIRECTLY,
         media=(medium,),
         reference=option(record, options, record.text("label")),
@@ -60,7 +62,7 @@ VSTAR = Spec(
             asks=lambda r, root: _vstar(r, picture(r, "image")),
         ),
         Source(
-            layout=Layout("jsonl with pictures", "test_questions.jsonl", DOCUMENTED),
+            layout=Layout("jsonl with pictures", "test_questions.jsonl", READ),
             rows=table("test_questions.jsonl"),
             asks=lambda r, root: _vstar(r, file_picture(r, root, r.text("image"))),
         ),
@@ -112,8 +114,12 @@ def _hr(size: str) -> Spec:
                 asks=_hrbench,
             ),
             Source(
-                layout=Layout("VLMEvalKit TSV", f"HRBench{size.upper()}.tsv", DOCUMENTED),
-                rows=tsv(f"HRBench{size.upper()}.tsv", f"hr_bench_{size}.tsv"),
+                layout=Layout(
+                    "TSV, base64 pictures",
+                    f"hr_bench_{size}.tsv, or VLMEvalKit's HRBench{size.upper()}.tsv",
+                    READ,
+                ),
+                rows=tsv(f"hr_bench_{size}.tsv", f"HRBench{size.upper()}.tsv"),
                 asks=_hrbench,
             ),
         ),

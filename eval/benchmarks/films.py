@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from vtool.benchmark import Layout
 from vtool.errors import DataError
 from vtool.task import Answer, Choice
 
-from ..formats.media import Film, below, film
+from ..formats.media import Film, below, film, span_of
 from ..formats.records import Record
 from .base import Ask, Source, Spec
-from .choices import DIRECTLY, DOCUMENTED, LOADED, option
-from .finding import parquet, split_of, table
+from .choices import DIRECTLY, DOCUMENTED, LOADED, READ, option
+from .finding import files, parquet, split_of, table
 from .summaries import by, macro
 from .words import row_id
 
@@ -108,7 +110,7 @@ LONGVIDEOBENCH = Spec(
             asks=_longvideobench,
         ),
         Source(
-            layout=Layout("json and videos", "lvb_val.json, videos/", DOCUMENTED),
+            layout=Layout("json and videos", "lvb_val.json, videos/", READ),
             rows=table("lvb_val.json"),
             asks=_longvideobench,
         ),
@@ -120,55 +122,52 @@ LONGVIDEOBENCH = Spec(
 ).benchmark()
 
 _MV_FOLDERS = {
-    "star/Charades_segment": "object_interaction action_sequence action_prediction",
-    "sta/sta_video_segment": "action_localization",
+    "star/Charades_segment star/Charades_v1_480": "object_interaction action_sequence "
+    "action_prediction",
+    "sta/sta_video_segment sta/sta_video": "action_localization",
     "clevrer/video_validation": "moving_count moving_direction moving_attribute "
     "counterfactual_inference object_existence",
-    "nturgbd_convert": "fine_grained_pose",
+    "nturgbd_convert nturgbd": "fine_grained_pose",
     "perception/videos": "character_order object_shuffle state_change action_count",
     "vlnqa": "egocentric_navigation",
     "tvqa/video_fps3_hq_segment": "episodic_reasoning",
     "Moments_in_Time_Raw/videos": "fine_grained_action",
     "scene_qa/video": "scene_transition",
-    "ssv2_video_mp4": "action_antonym",
+    "ssv2_video_mp4 ssv2_video": "action_antonym",
     "FunQA_test/test": "unexpected_action",
 }
-MV_FOLDER = {task: folder for folder, tasks in _MV_FOLDERS.items() for task in tasks.split()}
-"""Folder of the videos of each of the twenty tasks."""
+MV_FOLDERS = {task: f.split() for f, tasks in _MV_FOLDERS.items() for task in tasks.split()}
+"""Folders of the videos of each of the twenty tasks; where there are two, either may be there."""
 
 
 def _mvbench(record: Record, root: Path) -> Iterator[Ask]:
     options, answer = record.texts("candidates"), record.text("answer")
-    task = record.text("_file" if "_file" in record else "task").split("-")[0]
-    if task not in MV_FOLDER and "_folder" in record:
-        task = record.text("_folder")
-    if answer not in options or task not in MV_FOLDER:
+    task, name = record.text("task"), record.text("video")
+    if answer not in options or task not in MV_FOLDERS:
         raise DataError(f"{record.where}: {answer!r} is no candidate, or {task!r} no task")
     lines = "".join(f"({chr(65 + i)}) {o}\n" for i, o in enumerate(options))
-    name = record.text("video")
-    folder = MV_FOLDER[task]
+    tops = ("", "video/", "data0613/")
+    shown = first_of(record, root, *(f"{t}{f}/{name}" for t in tops for f in MV_FOLDERS[task]))
+    words = f"Question:{record.text('question')}\nOption:\n{lines}Only give the best option.\n"
+    start, end = record.get("start"), record.get("end")
+    if start is not None and end is not None and "_segment" not in shown.path.parent.name:
+        # The video is whole, and the question about a part of it.
+        part = span_of(record.where, float(str(start)), float(str(end)))
+        shown = replace(shown, part=(part.start_s, part.end_s))
+        words = f"From {part.start_s:g} to {part.end_s:g} seconds of the video. {words}"
     yield Ask(
         id=f"{task}-{row_id(record)}",
-        words=f"Question:{record.text('question')}\nOption:\n{lines}Only give the best option.\n",
-        media=(
-            first_of(
-                record,
-                root,
-                f"{folder}/{name}",
-                f"video/{folder}/{name}",
-                f"data0613/{folder}/{name}",
-            ),
-        ),
+        words=words,
+        media=(shown,),
         reference=Choice(options, options.index(answer)),
         tags={"task": task},
     )
 
 
 def _mv_rows(root: Path) -> list[Record]:
-    found = sorted((root / "json").glob("*.json"))
     return [
         Record(f"{p.stem}, row {i}", {**dict(r), "task": p.stem})
-        for p in found
+        for p in files(root, "json/*.json")
         for i, r in enumerate(table(f"json/{p.name}")(root))
     ]
 
@@ -179,13 +178,10 @@ MVBENCH = Spec(
     sources=(
         Source(
             layout=Layout(
-                "HF parquet and videos", "<task>/train-*.parquet, the folders of videos", LOADED
+                "json and videos",
+                "json/<task>.json of OpenGVLab/MVBench; its folders of videos, or video/ with them",
+                LOADED,
             ),
-            rows=parquet("*/train-*.parquet"),
-            asks=_mvbench,
-        ),
-        Source(
-            layout=Layout("json and videos", "json/<task>.json, video/", DOCUMENTED),
             rows=_mv_rows,
             asks=_mvbench,
         ),
@@ -199,10 +195,14 @@ MVBENCH = Spec(
 
 def _lvbench(record: Record, root: Path) -> Iterator[Ask]:
     kinds = record.get("question_type", "")
+    offered = record.get("options")
+    lines = record.texts("options") if offered else ()
+    listed = "".join(f"\n({chr(65 + i)}) {o}" for i, o in enumerate(lines))
+    name = record.text("video_path")
     yield Ask(
         id=row_id(record),
-        words=record.text("question") + "\nAnswer the question with the option letter",
-        media=(film(record, root, record.text("video_path"), GLANCE),),
+        words=f"{record.text('question')}{listed}\nAnswer the question with the option letter",
+        media=(first_of(record, root, name, f"videos/{name}"),),
         reference=Answer((record.text("answer"),)),
         tags={"type": str(kinds[0]) if isinstance(kinds, list) and kinds else str(kinds)},
     )
@@ -286,30 +286,44 @@ VSIBENCH = Spec(
 ).benchmark()
 
 
+_LINE = re.compile(r"^\s*([A-Z])\.\s+(.*)$", re.MULTILINE)
+_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+
+
 def _longreason(record: Record, root: Path) -> Iterator[Ask]:
-    options = record.texts("options")
-    bare = tuple(o[2:].strip() if o[1:2] in ".):" else o for o in options)
-    lines = "\n".join(f"{chr(65 + i)}. {o}" for i, o in enumerate(bare))
+    """Options stand in the question; five questions lack some, and cannot be answered then."""
+    problem, path = record.text("problem").rstrip(), record.text("videos")
+    gold = _TAGGED.sub(r"\1", record.text("answer")).strip()
+    lines = dict(_LINE.findall(problem))
+    options = tuple(lines.get(c, "") for c in "ABCD")
+    bare = Path(path).name
+    shards = [p.name for p in sorted(root.glob("longvideo_eval_subset*")) if p.is_dir()]
     yield Ask(
-        id=record.text("id") if "id" in record else row_id(record),
-        words=f"{record.text('question')}\n{lines}{DIRECTLY}",
-        media=(first_of(record, root, f"videos/{record.text('video')}", record.text("video")),),
-        reference=option(record, bare, record.text("answer")),
-        tags={"type": record.text("type") if "type" in record else ""},
+        id=record.text("problem_id"),
+        words=problem + DIRECTLY,
+        media=(first_of(record, root, path, *(f"{s}/{bare}" for s in ("videos", *shards))),),
+        reference=option(record, options, gold),
+        tags={"type": record.text("problem_type"), "whole": set(lines) == set("ABCD")},
     )
 
 
 LONGVIDEO_REASON = Spec(
     name="longvideo_reason",
-    about="Reasoning over long films, by options (in the manner of LongVideo-Reason, Chen 2025).",
+    about="Reasoning over long films by options (LongVideo-Reason-eval, Chen et al. 2025); 1000.",
     sources=(
         Source(
             layout=Layout(
-                "jsonl and videos",
-                "test.jsonl or eval.jsonl with video, question, options, answer; videos/",
-                DOCUMENTED,
+                "HF parquet and videos",
+                "test-*.parquet of LongVideo-Reason/longvideo-reason; longvila_videos/, or "
+                "longvideo_eval_subset<n>/ as its archives unpack",
+                READ,
             ),
-            rows=table("test.jsonl", "eval.jsonl", "test.json", "eval.json"),
+            rows=parquet(*split_of("test")),
+            asks=_longreason,
+        ),
+        Source(
+            layout=Layout("json and videos", "LongVideoReason_test*.json or test.json[l]", READ),
+            rows=table("LongVideoReason_test*.json", "test.jsonl", "test.json"),
             asks=_longreason,
         ),
     ),

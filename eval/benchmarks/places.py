@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image as PILImage
-from PIL import ImageDraw
+from numpy.typing import NDArray
 
 from vtool.benchmark import Judged, Layout
-from vtool.errors import DataError, GeometryError
+from vtool.errors import DataError, GeometryError, require
 from vtool.geometry import Box, Mask, Size, Units
 from vtool.media import Image
 from vtool.rle import encode_mask
@@ -21,7 +21,7 @@ from ..formats.media import Medium, base64_picture, file_picture, picture
 from ..formats.records import Record
 from ..formats.tables import read_json
 from .base import Ask, LateReference, Source, Spec
-from .choices import DOCUMENTED, LOADED
+from .choices import LOADED, READ
 from .finding import files, parquet, tsv
 from .summaries import by
 from .words import row_id
@@ -83,13 +83,14 @@ def _refcoco_tsv(record: Record, root: Path) -> Iterator[Ask]:
         words=REFER + record.text("question"),
         media=(base64_picture(record, "image"),),
         reference=in_pixels(record, corners),
-        tags={"units": Units.UNIT.value, "split": record.text("split")},
+        tags={"units": Units.UNIT.value},
     )
 
 
-def _split_rows(split: str) -> Callable[[Path], Sequence[Record]]:
-    rows = tsv("RefCOCO*.tsv")
-    return lambda root: [r for r in rows(root) if r.text("split").lower().endswith(split.lower())]
+def _named_split(name: str) -> Callable[[Path], Sequence[Record]]:
+    """All splits stand in one file; a column says which."""
+    rows = tsv("RefCOCO.tsv", f"{name}.tsv")
+    return lambda root: [r for r in rows(root) if r.text("split") == name]
 
 
 def _refer(name: str, repository: str, split: str) -> Spec:
@@ -104,8 +105,8 @@ def _refer(name: str, repository: str, split: str) -> Spec:
                 asks=_refcoco,
             ),
             Source(
-                layout=Layout("VLMEvalKit TSV", "RefCOCO.tsv", DOCUMENTED),
-                rows=_split_rows(split),
+                layout=Layout("VLMEvalKit TSV", "RefCOCO.tsv", READ),
+                rows=_named_split(f"{repository.replace('plus', '+')}_{split}"),
                 asks=_refcoco_tsv,
             ),
         ),
@@ -133,29 +134,44 @@ def _reasonseg_rows(split: str) -> Callable[[Path], Sequence[Record]]:
 
 
 def _reasonseg_row(root: Path, path: Path) -> Record:
-    body = read_json(path)
+    body = read_json(path, fallback="cp1252")
     if not isinstance(body, dict):
         raise DataError(f"{path.name}: expected a JSON object")
     name = str(path.with_suffix(".jpg").relative_to(root))
     return Record(path.name, {**body, "image": name, "stem": path.stem})
 
 
-def polygons(shapes: Sequence[object], label: str, size: Size) -> Mask:
-    """The union of the polygons of a label, drawn with their outlines.
+def layers(shapes: Sequence[object], size: Size) -> tuple[Mask, Mask]:
+    """What is wanted and what is left out, as LISA draws it: smaller polygons over larger ones.
+
+    OpenCV draws them, outline and all, because other libraries fill other cells at the border.
 
     Args:
-        shapes: `{"label", "points": [[x, y], ...]}` in pixels.
-        label: "target" or "ignore"; whatever is not "ignore" is a target.
+        shapes: `{"label", "points": [[x, y], ...]}` in pixels; a label with "ignore" in it is
+            left out, "flag" is not drawn, every other one is wanted.
         size: Width and height.
+
+    Source: LISA (Lai et al. 2024), `get_mask_from_json`.
     """
-    canvas = PILImage.new("L", size, 0)
-    pen = ImageDraw.Draw(canvas)
+    drawn = []
     for shape in shapes:
         assert isinstance(shape, dict)
-        ignored = "ignore" in str(shape["label"]).lower()
-        if ignored == (label == "ignore") and str(shape["label"]).lower() != "flag":
-            pen.polygon([(float(x), float(y)) for x, y in shape["points"]], fill=1, outline=1)
-    return Mask(np.asarray(canvas) > 0)
+        label = str(shape["label"]).lower()
+        if label != "flag":
+            drawn.append((_filled(shape["points"], size), "ignore" in label))
+    cells = np.zeros((size[1], size[0]), np.uint8)
+    for mask, ignored in sorted(drawn, key=lambda d: -int(d[0].sum())):
+        cells[mask] = 2 if ignored else 1
+    return Mask(cells == 1), Mask(cells == 2)
+
+
+def _filled(points: Sequence[Sequence[float]], size: Size) -> NDArray[np.bool_]:
+    cv2: Any = require("cv2", "vision")
+    canvas = np.zeros((size[1], size[0]), np.uint8)
+    corners = np.array([points], np.int32)
+    cv2.polylines(canvas, corners, True, 1, 1)
+    cv2.fillPoly(canvas, corners, 1)
+    return canvas > 0
 
 
 def _reasonseg(record: Record, root: Path) -> Iterator[Ask]:
@@ -164,7 +180,7 @@ def _reasonseg(record: Record, root: Path) -> Iterator[Ask]:
     def late(parts: Sequence[TaskPart]) -> Masks:
         shown = parts[0]
         assert isinstance(shown, Image)
-        return Masks(tuple(polygons(shapes, kind, shown.size) for kind in ("target", "ignore")))
+        return Masks(layers(shapes, shown.size))
 
     said = record["text"]
     texts = [str(t) for t in said] if isinstance(said, list) else [str(said)]
@@ -201,7 +217,7 @@ def _reason(split: str) -> Spec:
         about=f"Masks of what a question implies, {split} (LISA, Lai et al. 2024).",
         sources=(
             Source(
-                layout=Layout("folder", f"{split}/*.jpg with a .json of the same stem", DOCUMENTED),
+                layout=Layout("folder", f"{split}/*.jpg with a .json of the same stem", READ),
                 rows=_reasonseg_rows(split),
                 asks=_reasonseg,
             ),
@@ -328,7 +344,7 @@ ROBOSPATIAL = Spec(
         ),
     ),
     metric="robospatial",
-    published="robospatial",
+    published="robospatial_published",
     summary=by("category"),
     says=inside_text,
 ).benchmark()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from vtool.task import Boxes, Task
 from ..formats.media import file_picture, picture
 from ..formats.records import Record
 from .base import Ask, Source, Spec
-from .choices import DOCUMENTED, LOADED
+from .choices import LOADED, READ
 from .finding import parquet, table
 from .places import box_of, corners_text, in_pixels
 from .summaries import crossed
@@ -67,7 +68,7 @@ def _screenspot_v2(record: Record, root: Path) -> Iterator[Ask]:
         id=row_id(record),
         words=CLICK + record.text("instruction"),
         media=(picture(record, "image"),),
-        reference=in_pixels(record, record.numbers("bbox", 4)),
+        reference=Boxes((box_of(record.where, record.numbers("bbox", 4)),)),
         tags={
             "units": Units.UNIT.value,
             "platform": platform(record.text("data_source") if "data_source" in record else ""),
@@ -77,16 +78,17 @@ def _screenspot_v2(record: Record, root: Path) -> Iterator[Ask]:
     )
 
 
-def _screenspot_v2_json(record: Record, root: Path) -> Iterator[Ask]:
+def _from_json(record: Record, root: Path, folder: str) -> Iterator[Ask]:
+    """A row of `screenspot_<platform>.json`: pixels, x y width height."""
     x, y, w, h = record.numbers("bbox", 4)
     yield Ask(
         id=row_id(record),
         words=CLICK + record.text("instruction"),
-        media=(file_picture(record, root, f"screenspotv2_image/{record.text('img_filename')}"),),
+        media=(file_picture(record, root, f"{folder}/{record.text('img_filename')}"),),
         reference=in_pixels(record, (x, y, x + w, y + h)),
         tags={
             "units": Units.UNIT.value,
-            "platform": platform(record.where.split("_")[1]),
+            "platform": platform(re.split(r"[_.]", record.where)[1]),
             "type": record.text("data_type"),
         },
         sized=True,
@@ -133,6 +135,15 @@ SCREENSPOT = Spec(
             rows=parquet("data/test-*.parquet", "test-*.parquet"),
             asks=_screenspot,
         ),
+        Source(
+            layout=Layout(
+                "json with pictures",
+                "screenspot_{mobile,desktop,web}.json, screenspot_imgs/",
+                READ,
+            ),
+            rows=table("screenspot_[mdw]*.json"),
+            asks=lambda r, root: _from_json(r, root, "screenspot_imgs"),
+        ),
     ),
     metric="click",
     summary=crossed("platform", "type"),
@@ -149,11 +160,9 @@ SCREENSPOT_V2 = Spec(
             asks=_screenspot_v2,
         ),
         Source(
-            layout=Layout(
-                "json with pictures", "screenspot_*_v2.json, screenspotv2_image/", DOCUMENTED
-            ),
+            layout=Layout("json with pictures", "screenspot_*_v2.json, screenspotv2_image/", READ),
             rows=table("screenspot_*_v2.json"),
-            asks=_screenspot_v2_json,
+            asks=lambda r, root: _from_json(r, root, "screenspotv2_image"),
         ),
     ),
     metric="click",
@@ -172,7 +181,7 @@ SCREENSPOT_PRO = Spec(
             asks=_screenspot_pro_hub,
         ),
         Source(
-            layout=Layout("json with pictures", "annotations/*.json, images/", DOCUMENTED),
+            layout=Layout("json with pictures", "annotations/*.json, images/", READ),
             rows=table("annotations/*.json"),
             asks=_screenspot_pro,
         ),

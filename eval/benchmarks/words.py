@@ -15,7 +15,7 @@ from vtool.task import Answer, Task
 from ..formats.media import file_picture, picture
 from ..formats.records import Record
 from .base import Ask, Source, Spec
-from .choices import DOCUMENTED, LOADED
+from .choices import LOADED, READ
 from .finding import files, parquet, split_of, table
 from .summaries import by
 
@@ -58,7 +58,7 @@ CHARTQA = Spec(
         ),
         Source(
             layout=Layout(
-                "folder", "test/test_human.json, test/test_augmented.json, test/png/", DOCUMENTED
+                "folder", "test/test_human.json, test/test_augmented.json, test/png/", READ
             ),
             rows=table("test/test_*.json"),
             asks=_chart_folder,
@@ -211,7 +211,7 @@ GQA = Spec(
             asks=_gqa,
         ),
         Source(
-            layout=Layout("folder", "testdev_balanced_questions.json, images/", DOCUMENTED),
+            layout=Layout("folder", "testdev_balanced_questions.json, images/", READ),
             rows=_gqa_folder,
             asks=_gqa_file,
         ),
@@ -222,30 +222,35 @@ GQA = Spec(
 
 
 def _probe(record: Record, root: Path) -> Iterator[Ask]:
-    names = [n for n in ("image", "image_path", "images") if n in record]
-    shown = record[names[0]] if names else None
-    path = shown[0] if isinstance(shown, list) else shown
-    if not isinstance(path, str):
-        raise DataError(f"{record.where}: expected `image`, the path of a picture, got {shown!r}")
-    question = record.text("question" if "question" in record else "problem")
-    answer = record.text("answer" if "answer" in record else "solution")
+    """Paths begin with the name of the set, whose folder is the root or lies in it."""
+    paths = record.texts("images")
+    if len(paths) != 1:
+        raise DataError(f"{record.where}: expected one path in `images`, got {len(paths)}")
+    path = paths[0]
+    level, _, rest = path.partition("/")
     yield Ask(
-        id=record.text("id") if "id" in record else row_id(record),
-        words=question.replace("<image>", "").strip(),
-        media=(file_picture(record, root, path),),
-        reference=Answer((answer,)),
+        id=f"{level.lower()}-{record.text('doc_id')}" if "doc_id" in record else row_id(record),
+        words=record.text("problem").replace("<image>", "").strip(),
+        media=(file_picture(record, root, path if (root / level).is_dir() else rest),),
+        reference=Answer((record.text("solution").strip(),)),
+        tags={"level": level.rpartition("_")[2].lower()},
     )
 
 
 VISUALPROBE = Spec(
     name="visualprobe",
-    about="Visual search in high-resolution pictures (Mini-o3, Lai et al. 2025); free answers.",
+    about="Visual search in high-resolution pictures (Mini-o3, Lai et al. 2025); 515.",
     sources=(
         Source(
-            layout=Layout("json with pictures", "val.json, data/", DOCUMENTED),
-            rows=table("val.json", "test.json", "val.jsonl"),
+            layout=Layout(
+                "json with pictures",
+                "VisualProbe_{Easy,Medium,Hard}/val.json and data/, or one of these folders",
+                READ,
+            ),
+            rows=table("val.json", "VisualProbe_*/val.json"),
             asks=_probe,
         ),
     ),
     metric="exact_match",
+    summary=by("level"),
 ).benchmark()

@@ -53,11 +53,13 @@ class Film:
         where: Whose it is, for messages.
         path: The file.
         glance: Frames shown, evenly over its length; 0 shows none, tools look into it.
+        part: Seconds to which those frames keep, where the question is about a part.
     """
 
     where: str
     path: Path
     glance: int = 0
+    part: tuple[float, float] | None = None
 
     def open(self) -> tuple[Video | Clip, ...]:
         """Open it, and decode what is shown.
@@ -69,8 +71,9 @@ class Film:
             video = Video.open(self.path)
             if not self.glance:
                 return (video,)
-            end = video.duration_s
-            times = [end * (i + 0.5) / self.glance for i in range(self.glance)]
+            start, end = self.part or (0.0, video.duration_s)
+            step = (end - start) / self.glance
+            times = [start + step * (i + 0.5) for i in range(self.glance)]
             return (video, video.clip(times))
         except MediaError as err:
             raise DataError(f"{self.where}: {self.path.name}: {err}") from err

@@ -47,6 +47,10 @@ class Record(Mapping[str, object]):
     def __contains__(self, name: object) -> bool:
         return name in self._light or name in self._heavy
 
+    def get(self, name: str, default: object = None) -> object:  # type: ignore[override]
+        """A cell, or something else where there is no such column."""
+        return self[name] if name in self else default  # noqa: SIM401
+
     def text(self, name: str) -> str:
         """A cell that must be text; a number is written out.
 

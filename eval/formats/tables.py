@@ -94,16 +94,30 @@ def read_csv(path: Path) -> list[Record]:
         raise DataError(f"cannot read {path.name}: {err}; expected a UTF-8 CSV file") from err
 
 
-def read_json(path: Path) -> object:
+def read_json(path: Path, *, fallback: str | None = None) -> object:
     """The value of a JSON file.
+
+    Args:
+        path: The file.
+        fallback: Encoding of those that are not UTF-8, where there are such.
 
     Raises:
         DataError: It cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(_text(path, fallback))
     except (OSError, ValueError, RecursionError) as err:
         raise DataError(f"cannot read {path.name}: {err}; expected a UTF-8 JSON file") from err
+
+
+def _text(path: Path, fallback: str | None) -> str:
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        if fallback is None:
+            raise
+        return data.decode(fallback)
 
 
 def read_rows(path: Path) -> list[Record]:

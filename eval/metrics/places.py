@@ -137,11 +137,16 @@ def _middle(box: Sequence[float]) -> XY:
     return (box[0] + box[2]) / 2.0, (box[1] + box[3]) / 2.0
 
 
-def yes_or_no(answer: str) -> bool | None:
-    """What the last line says, where it says exactly one of the two (anywhere in a word).
+def yes_or_no(answer: str, *, words: bool = False) -> bool | None:
+    """What the last line says, where it says exactly one of the two.
+
+    Args:
+        answer: What was said.
+        words: Only whole words count; as published, "know" says no.
 
     Source: lmms-eval 0.7.3, RoboSpatial-Home.
     """
     line = answer.strip().lower().split("\n")[-1]
-    yes, no = "yes" in line, "no" in line
+    said = set(re.findall(r"[a-z]+", line)) if words else line
+    yes, no = "yes" in said, "no" in said
     return yes if yes != no else None

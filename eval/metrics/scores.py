@@ -218,6 +218,17 @@ def robospatial(answer: str | None, task: Task) -> float:
     return _robospatial(answer, task, first_only=False)
 
 
+def robospatial_published(answer: str | None, task: Task) -> float:
+    """As lmms-eval: "yes" and "no" count inside words, points stand in a fenced block of JSON."""
+    text = (answer or "")[:MAX_ANSWER]
+    cells = _cells(task)
+    if cells is None:
+        said = places.yes_or_no(text)
+        return float(said is not None and said == (_texts(task)[0].lower() == "yes"))
+    named = [(x / 1000, y / 1000) for x, y in places.fenced_points(text)]
+    return float(share_in_mask(named, cells, as_published=True) > 0)
+
+
 def robospatial_first(answer: str | None, task: Task) -> float:
     """As `robospatial`, but the first named point must lie in the mask."""
     return _robospatial(answer, task, first_only=True)
@@ -227,7 +238,7 @@ def _robospatial(answer: str | None, task: Task, first_only: bool) -> float:
     text = (answer or "")[:MAX_ANSWER]
     cells = _cells(task)
     if cells is None:
-        said = places.yes_or_no(text)
+        said = places.yes_or_no(text, words=True)
         return float(said is not None and said == (_texts(task)[0].lower() == "yes"))
     named = places.named_points(text)
     used = named[:1] if first_only else named

@@ -120,8 +120,17 @@ def track_part(convention: Convention) -> Callable[[Episode, Task], float | None
     return judge
 
 
-track_overlap = reward("track_viou")(track_part(Convention()))
-"""Spatio-temporal overlap of a track whose boxes are written in thousandths."""
+_in_thousandths = track_part(Convention())
+
+
+@reward("track_viou")
+def track_overlap(episode: Episode, task: Task) -> float | None:
+    """Spatio-temporal overlap of a track whose boxes are written in thousandths.
+
+    Source: vIoU of spatio-temporal video grounding (VidSTG, HC-STVG): the sum of box IoUs over
+    the frames that both tracks have, by the frames that either has.
+    """
+    return _in_thousandths(episode, task)
 
 
 def scale_of(task: Task) -> tuple[float, float]:

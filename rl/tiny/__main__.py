@@ -14,20 +14,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m vtool.rl.tiny", description=__doc__)
     parser.add_argument("out", type=Path, nargs="?", help="folder for clean/ and weak/")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, help="shrink the recipe (full: 15, moments: 20)")
+    parser.add_argument("--minutes", type=float, help="shrink the recipe (full: 15, others: 20)")
     parser.add_argument("--count", type=int, default=400, help="held-out pictures or videos")
-    parser.add_argument("--world", choices=("zoom", "moments"), default="zoom")
+    parser.add_argument("--world", choices=("zoom", "moments", "joint"), default="zoom")
     parser.add_argument("--measure", type=Path, help="measure this checkpoint folder instead")
     options = parser.parse_args(arguments)
     if (options.out is None) == (options.measure is None):
         parser.error("give either OUT to build or --measure FOLDER")
     if options.measure is not None:
-        (_measure_moments if options.world == "moments" else _measure)(
-            options.measure, options.count
-        )
+        measures = {"zoom": _measure, "moments": _measure_moments, "joint": _measure_joint}
+        measures[options.world](options.measure, options.count)
         return 0
     if options.world == "moments":
         from .moments_build import build
+    elif options.world == "joint":
+        from .joint_build import build
     else:
         from .warmstart import build
 
@@ -57,6 +58,16 @@ def _measure_moments(folder: Path, count: int) -> None:
     torch.set_num_threads(1)
     for kind, found in measure(folder, count=count).items():
         _print({"policy": folder.name, "questions": kind, **found})
+
+
+def _measure_joint(folder: Path, count: int) -> None:
+    import torch
+
+    from .joint_measure import measure
+
+    torch.set_num_threads(1)
+    for name, found in measure(folder, count=count).items():
+        _print({"policy": folder.name, "world": name, **found})
 
 
 def _print(entry: dict[str, Any]) -> None:

@@ -53,7 +53,8 @@ class Demo:
     """True where the policy wrote the token."""
     views: list[Pixels]
     """Crops of the original before resizing, in order; the first is the whole picture."""
-    scene: world.Scene | Moment
+    scene: world.Scene | Moment | None
+    """What was drawn, where it is known."""
 
 
 def jittered_box(

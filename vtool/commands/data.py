@@ -4,50 +4,66 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vtool.commands.output import AsJson, print_json, print_table
-from vtool.errors import DataError, UnknownName, require
+from vtool.errors import DataError, require
+
+if TYPE_CHECKING:
+    from vtool.data_check import DataReport
 
 app = typer.Typer(help="Make task files, or check them.", no_args_is_help=True)
-
-WORLDS = ("zoom", "moments")
 
 
 @app.command()
 def check(
-    path: Annotated[Path, typer.Argument(help="A .jsonl file of tasks.")],
+    path: Annotated[
+        Path, typer.Argument(help="A .jsonl file of tasks, or the folder of a benchmark.")
+    ],
     root: Annotated[Path | None, typer.Option(help="Folder of its pictures.")] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="Which benchmark the folder holds; its answers must score 1.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Its split, where it has several.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Check a task file: ids, pictures, boxes, references, control tokens.
+    """Check a task file, or a benchmark's folder: ids, media, boxes, references, control tokens.
 
     Ends with code 2 if something is wrong; warnings alone are no fault.
     """
-    from vtool.data_check import check_data
-
-    report = check_data(path, root=root)
+    report = _checked(path, root, benchmark, split)
     if json:
         print_json({"ok": report.ok, **asdict(report)})
     else:
         rows = [(f.line, f.id, f.level, f.code, f.message) for f in report.findings]
         if rows:
-            print_table(("line", "id", "", "code", "what is wrong"), rows)
+            print_table(("row" if benchmark else "line", "id", "", "code", "what is wrong"), rows)
         typer.echo(f"{path}: {report.rows} rows, {'fine' if report.ok else 'not fit for use'}")
     if not report.ok:
         raise typer.Exit(2)
 
 
+def _checked(path: Path, root: Path | None, benchmark: str | None, split: str | None) -> DataReport:
+    from vtool.benchmark import benchmarks, full_name
+    from vtool.benchmark_check import check_benchmark
+    from vtool.data_check import check_data
+
+    if benchmark is None:
+        return check_data(path, root=root)
+    return check_benchmark(benchmarks.get(full_name(benchmark, split)), path)
+
+
 @app.command()
 def make(
-    world: Annotated[str, typer.Argument(help="Which world: zoom or moments.")],
+    world: Annotated[str, typer.Argument(help="Which world; `vtool data worlds` lists them.")],
     out: Annotated[Path, typer.Option(help="Folder to write; it must hold no task file.")],
     seed: Annotated[int, typer.Option(help="Of the pictures.")] = 0,
-    none: Annotated[int, typer.Option(min=0, help="Questions that the first look answers.")] = 0,
-    one: Annotated[int, typer.Option(min=0, help="Questions that need one zoom.")] = 100,
-    two: Annotated[int, typer.Option(min=0, help="Questions that need a zoom into a crop.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="Questions, of worlds of one kind.")] = 100,
+    none: Annotated[int, typer.Option(min=0, help="Of zoom: answered by the first look.")] = 0,
+    one: Annotated[int, typer.Option(min=0, help="Of zoom: needing one zoom.")] = 100,
+    two: Annotated[int, typer.Option(min=0, help="Of zoom: needing a zoom into a crop.")] = 0,
     split: Annotated[str, typer.Option(help="train or held_out.")] = "train",
     photos: Annotated[
         Path | None, typer.Option(help="Folder of photographs to draw on; bundled: scikit-image's.")
@@ -64,8 +80,9 @@ def make(
     json: AsJson = False,
 ) -> None:
     """Write a world as files: pictures or videos, and a task file such as users bring."""
-    if world not in WORLDS:
-        raise UnknownName("world", world, WORLDS)
+    if world not in ("zoom", "moments"):
+        _make_other(world, out, seed, count, split, json)
+        return
     if world == "moments":
         _make_moments(out, seed, videos, asks.split(","), split, json)
         return
@@ -97,6 +114,37 @@ def make(
         print_json({"tasks": str(tasks), "rows": none + one + two})
     else:
         typer.echo(f"{none + one + two} questions in {tasks}")
+
+
+@app.command("worlds")
+def list_worlds(json: AsJson = False) -> None:
+    """List the worlds: what each asks, its tools, how often a guess is right."""
+    from vtool.worlds.world import worlds
+
+    rows = [worlds.get(name) for name in worlds]
+    if json:
+        told = [{"name": w.name, "about": w.about, "chance": w.chance} for w in rows]
+        print_json(told)
+    else:
+        print_table(
+            ("world", "what it asks", "chance"),
+            [(w.name, w.about, f"{w.chance:.2f}") for w in rows],
+        )
+
+
+def _make_other(out_of: str, out: Path, seed: int, count: int, split: str, json: bool) -> None:
+    from vtool.worlds.world import worlds
+
+    world = worlds.get(out_of)
+    try:
+        tasks = world.make(out, seed=seed, split=split, **world.sized(count))
+    except (FileExistsError, ValueError) as err:
+        raise DataError(str(err)) from err
+    rows = sum(1 for line in tasks.read_text(encoding="utf-8").splitlines() if line)
+    if json:
+        print_json({"tasks": str(tasks), "rows": rows})
+    else:
+        typer.echo(f"{rows} questions in {tasks}")
 
 
 def _make_moments(

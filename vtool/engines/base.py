@@ -18,13 +18,17 @@ from vtool.toolspec import ToolSpec
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One showing of a picture in a prompt, ready for the vision tower."""
+    """One showing of a picture, or of a stretch of a clip, in a prompt, ready for the tower."""
 
     run: Run
     """Counted from the start of the prompt."""
     digest: str
     """Identifies pixels and processing: equal digests have equal patches."""
     patches: Patches
+    video: bool = False
+    """Whether its placeholders are those of clips."""
+    times_s: tuple[float, ...] = ()
+    """Time of each temporal unit, where positions follow the clock."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def _positions(prompt: Prompt, family: QwenVL, known: Node | None) -> tuple[NDAr
     """Positions of the tokens after a known beginning, and of the token after them all."""
     start, position = (known.end, known.after) if known else (0, 0)
     blocks = [
-        family.block(p.run.start - start, p.run.grid)
+        family.block(p.run.start - start, p.run.grid, times_s=p.times_s)
         for p in prompt.pictures
         if start <= p.run.start < len(prompt.ids)
     ]

@@ -43,10 +43,11 @@ class PixelSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patches:
-    """One picture as its family's vision tower reads it, before normalisation."""
+    """One picture or clip as its family's vision tower reads it, before normalisation."""
 
     data: NDArray[np.uint8]
-    """(N, 3 * patch * patch), channel first inside a patch, merge blocks contiguous."""
+    """(N, 3 * patch * patch), channel first inside a patch, merge blocks contiguous; of clips
+    (N, 3 * temporal * patch * patch): channel, frame, row, column."""
     grid: tuple[int, int, int]
     """(t, h, w) in patches; N = t * h * w."""
     shown: Size
@@ -68,6 +69,8 @@ class Block:
     """(t, h, w) in *merged* tokens; the run has t * h * w placeholders."""
     step: float = 1.0
     """Positions per temporal unit (Qwen2.5-VL video: tokens_per_second * seconds per unit)."""
+    times: tuple[int, ...] = ()
+    """Position of each temporal unit instead, where units are not evenly spaced."""
 
 
 class Family(Protocol):
@@ -81,6 +84,11 @@ class Family(Protocol):
     @property
     def spec(self) -> PixelSpec:
         """Patch geometry and pixel bounds."""
+        ...
+
+    @property
+    def frames_apart(self) -> bool:
+        """Whether text stands between the temporal units of a clip: each is then its own run."""
         ...
 
     @property
@@ -113,6 +121,21 @@ class Family(Protocol):
 
     def patches(self, pixels: NDArray[np.uint8]) -> Patches:
         """Resize and cut an (H, W, 3) RGB picture."""
+        ...
+
+    def clip_patches(self, frames: Sequence[NDArray[np.uint8]]) -> Patches:
+        """Resize and cut frames of one size, `spec.temporal` of them to a temporal unit."""
+        ...
+
+    def block(
+        self,
+        start: int,
+        grid: tuple[int, int, int],
+        *,
+        seconds: float = 0.0,
+        times_s: Sequence[float] = (),
+    ) -> Block:
+        """A run of placeholders for position arithmetic, from its grid in patches."""
         ...
 
     def positions(self, length: int, blocks: Sequence[Block]) -> NDArray[np.int64]:

@@ -54,17 +54,35 @@ def encode_pictures(visual: nn.Module, patches: Sequence[Patches], spec: PixelSp
         check_patches(number, picture, spec)
     counts = [picture.tokens(spec.merge) for picture in patches]
     offsets = (0, *torch.tensor(counts).cumsum(0).tolist())
+    # Rows of stills and of clips differ in width: a call of the tower takes one kind.
+    kinds = dict.fromkeys(p.data.shape[1] for p in patches)
+    if len(kinds) == 1:
+        return VisionBatch(*_encode(visual, patches, spec), offsets)
+    parts, order = [], []
+    for width in kinds:
+        chosen = [i for i, p in enumerate(patches) if p.data.shape[1] == width]
+        parts.append(_encode(visual, [patches[i] for i in chosen], spec))
+        order += [torch.arange(offsets[i], offsets[i + 1]) for i in chosen]
+    place = torch.cat(order).argsort().to(parts[0][0].device)
+    deep = zip(*(d for _, d in parts), strict=True)
+    embeds = torch.cat([e for e, _ in parts])[place]
+    return VisionBatch(embeds, tuple(torch.cat(d)[place] for d in deep), offsets)
+
+
+def _encode(
+    visual: nn.Module, patches: Sequence[Patches], spec: PixelSpec
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     device = next(visual.parameters()).device
     raw = torch.cat([tensor(picture.data) for picture in patches]).to(device)
     grids = [picture.grid for picture in patches]
     if visual.training and getattr(visual, "gradient_checkpointing", False):
-        return VisionBatch(*encode_by_library(visual, normalise(raw, spec), grids), offsets)
+        return encode_by_library(visual, normalise(raw, spec), grids)
     frames = [(h, w) for t, h, w in grids for _ in range(t)]
     # One slice and summed kernels save half of the embedding; in half precision the sum itself
     # would be rounded.
     exact = visual.patch_embed.proj.weight.dtype == torch.float32
     values = normalise_slice(raw, spec) if exact else normalise(raw, spec)
-    return VisionBatch(*walk(visual, values, frames), offsets)
+    return walk(visual, values, frames)
 
 
 def encode_by_library(
@@ -86,11 +104,12 @@ def check_patches(number: int, picture: Patches, spec: PixelSpec) -> None:
         RecordError: They do.
     """
     t, h, w = picture.grid
-    want = (t * h * w, 3 * spec.patch * spec.patch)
-    if picture.data.shape != want:
+    still = (t * h * w, 3 * spec.patch * spec.patch)
+    clip = (still[0], still[1] * spec.temporal)
+    if picture.data.shape not in (still, clip):
         raise RecordError(
-            f"picture {number}: grid {picture.grid} needs patches of shape {want}, "
-            f"not {picture.data.shape}"
+            f"picture {number}: grid {picture.grid} needs patches of shape {still}, or {clip} of a "
+            f"clip, not {picture.data.shape}"
         )
     if h % spec.merge or w % spec.merge or min(picture.grid) < 1:
         raise RecordError(

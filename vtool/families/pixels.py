@@ -17,6 +17,7 @@ Source: Wang et al., "Qwen2-VL" (2024), section 2.1, naive dynamic resolution.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -150,26 +151,53 @@ def patches_of(pixels: NDArray[np.uint8], spec: PixelSpec) -> Patches:
     return cut(resize(pixels, size), spec)
 
 
+def clip_patches_of(frames: Sequence[NDArray[np.uint8]], spec: PixelSpec) -> Patches:
+    """Resize and cut frames of one size, ``spec.temporal`` of them to a temporal unit.
+
+    Args:
+        frames: (H, W, 3) RGB; the last one is repeated until the last unit is full.
+        spec: Patch geometry and pixel bounds; the bounds are those of one frame.
+
+    Returns:
+        Rows of ``3 * temporal * patch * patch``, unit after unit.
+
+    Raises:
+        GeometryError: No frames, or of several sizes, or a shape no family can show.
+    """
+    if not frames or len({f.shape for f in frames}) != 1:
+        raise GeometryError(f"a clip needs frames of one size, got {[f.shape for f in frames]}")
+    cuts = [patches_of(f, spec) for f in frames]
+    cuts += [cuts[-1]] * (-len(cuts) % spec.temporal)
+    _, h, w = cuts[0].grid
+    units = len(cuts) // spec.temporal
+    data = np.stack([c.data.reshape(h * w, 3, -1) for c in cuts])
+    paired = data.reshape(units, spec.temporal, h * w, 3, -1).transpose(0, 2, 3, 1, 4)
+    rows = np.ascontiguousarray(paired).reshape(units * h * w, -1)
+    return Patches(rows, (units, h, w), cuts[0].shown)
+
+
 def normalise(patches: torch.Tensor, spec: PixelSpec) -> torch.Tensor:
     """Floats as the vision tower reads them, made where ``patches`` lives.
 
     Args:
-        patches: uint8, (N, 3 * patch * patch).
+        patches: uint8, (N, 3 * patch * patch), or (N, 3 * temporal * patch * patch) of clips.
         spec: Patch geometry, mean and standard deviation.
 
     Returns:
         float32, (N, 3 * temporal * patch * patch): channel, frame, row, column.
     """
     side = spec.patch
+    if patches.shape[1] == 3 * spec.temporal * side * side:
+        return normalise_slice(patches, spec)
     slices = normalise_slice(patches, spec).view(-1, 3, 1, side, side)
     return slices.expand(-1, 3, spec.temporal, side, side).reshape(len(patches), -1)
 
 
 def normalise_slice(patches: torch.Tensor, spec: PixelSpec) -> torch.Tensor:
-    """Like `normalise`, for one temporal slice: float32, (N, 3 * patch * patch)."""
+    """Like `normalise`, leaving out what a still picture repeats: float32, shaped as given."""
     import torch
 
-    area = spec.patch * spec.patch
+    area = patches.shape[1] // 3
     # 255 is folded into mean and deviation, as the library does: (x - 255 m) / (255 s).
     mean = torch.tensor(spec.mean, device=patches.device) * 255.0
     std = torch.tensor(spec.std, device=patches.device) * 255.0

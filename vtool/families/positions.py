@@ -6,7 +6,8 @@ after its token count.
 
 Clips differ by family. Qwen2.5-VL writes a clip as one run of placeholders whose time positions
 are ``floor(unit * tokens_per_second * seconds_per_unit)``; Qwen3-VL writes text between frames,
-so that each frame is a block of its own with t = 1.
+so that each frame is a block of its own with t = 1. The library knows evenly spaced frames only;
+where a file's are not, ours stand at ``floor(tokens_per_second * (time - first time))``.
 
 Source: Wang et al., "Qwen2-VL" (2024), section 2.1; Bai et al., "Qwen2.5-VL" (2025), section
 2.1.3; Qwen3-VL technical report (2025), section 2. Equality with the library's own
@@ -67,6 +68,8 @@ def check_block(block: Block, at: int, count: int, length: int) -> None:
     """
     if min(block.grid) < 1:
         raise RecordError(f"a block of placeholders needs a positive grid, not {block.grid}")
+    if block.times and len(block.times) != block.grid[0]:
+        raise RecordError(f"{len(block.times)} times for {block.grid[0]} temporal units")
     if block.start < at or block.start + count > length:
         raise RecordError(
             f"a block of {count} placeholders at {block.start} does not fit between token {at} "
@@ -82,7 +85,10 @@ def _text(count: int, position: int) -> NDArray[np.int64]:
 def _block(block: Block, position: int) -> NDArray[np.int64]:
     t, h, w = block.grid
     # float32, because the library multiplies in float32 before it cuts off the fraction.
-    times = (np.arange(t, dtype=np.float32) * np.float32(block.step)).astype(np.int64)
+    if block.times:
+        times = np.array(block.times, np.int64)
+    else:
+        times = (np.arange(t, dtype=np.float32) * np.float32(block.step)).astype(np.int64)
     axes = np.meshgrid(times, np.arange(h), np.arange(w), indexing="ij")
     return np.stack([axis.reshape(-1) for axis in axes]).astype(np.int64) + position
 
@@ -112,3 +118,26 @@ def block_of(
     t, h, w = grid
     step = rate * seconds if seconds else 1.0
     return Block(start, (t, h // merge, w // merge), step)
+
+
+EVEN_S = 0.002
+"""Times that are off an even spacing by no more than this count as evenly spaced."""
+
+
+def even_step(times_s: Sequence[float]) -> float | None:
+    """Seconds between evenly spaced times, 0 for a single one; None where they are not even."""
+    if len(times_s) < 2:
+        return 0.0
+    first, step = times_s[0], (times_s[-1] - times_s[0]) / (len(times_s) - 1)
+    off = max(abs(t - first - i * step) for i, t in enumerate(times_s))
+    return step if off <= EVEN_S else None
+
+
+def time_positions(times_s: Sequence[float], rate: float) -> tuple[int, ...]:
+    """Positions of temporal units by their own times, counted from the first.
+
+    Args:
+        times_s: Rising, in seconds.
+        rate: Positions per second.
+    """
+    return tuple(int(rate * (t - times_s[0]) + 1e-6) for t in times_s)

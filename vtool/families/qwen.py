@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from vtool.errors import RecordError
 from vtool.families.base import Block, Patches, PixelSpec, Size
-from vtool.families.pixels import patches_of, smart_resize
-from vtool.families.positions import block_of, mrope
+from vtool.families.pixels import clip_patches_of, patches_of, smart_resize
+from vtool.families.positions import block_of, even_step, mrope, time_positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,35 @@ class QwenVL:
         """Resize and cut an (H, W, 3) RGB picture."""
         return patches_of(pixels, self.spec)
 
-    def block(self, start: int, grid: tuple[int, int, int], *, seconds: float = 0.0) -> Block:
+    def clip_patches(self, frames: Sequence[NDArray[np.uint8]]) -> Patches:
+        """Resize and cut (H, W, 3) RGB frames of one size; the last is repeated to fill a unit."""
+        return clip_patches_of(frames, self.spec)
+
+    def block(
+        self,
+        start: int,
+        grid: tuple[int, int, int],
+        *,
+        seconds: float = 0.0,
+        times_s: Sequence[float] = (),
+    ) -> Block:
         """A run of placeholders for position arithmetic.
 
         Args:
             start: Index of the first placeholder.
             grid: (t, h, w) in patches.
             seconds: Seconds between temporal units of a clip; 0 for a picture.
+            times_s: Time of each temporal unit instead: evenly spaced ones are counted as the
+                library counts them, others stand where their own times say.
         """
-        return block_of(start, grid, self.spec.merge, seconds=seconds, rate=self.tokens_per_second)
+        rate, merge = self.tokens_per_second, self.spec.merge
+        if not times_s or self.frames_apart:
+            return block_of(start, grid, merge, seconds=seconds, rate=rate)
+        even = even_step(times_s)
+        block = block_of(start, grid, merge, seconds=even or 0.0, rate=rate)
+        if even is not None:
+            return block
+        return dataclasses.replace(block, times=time_positions(times_s, rate))
 
     def positions(self, length: int, blocks: Sequence[Block]) -> NDArray[np.int64]:
         """M-RoPE positions of a whole sequence, shape (3, length)."""

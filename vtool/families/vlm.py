@@ -53,6 +53,8 @@ class VLM(nn.Module):  # type: ignore[misc]
         self.video_token_id = int(config.video_token_id)
         self.vision_start_id = int(config.vision_start_token_id)
         self.vision_end_id = int(config.vision_end_token_id)
+        self.visual_ids = (self.image_token_id, self.video_token_id)
+        """What stands for rows of the vision tower."""
         self.placeholder_ids = (
             self.image_token_id,
             self.video_token_id,

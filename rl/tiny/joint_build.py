@@ -1,0 +1,165 @@
+"""One tiny policy for several worlds: it reads, points, measures and counts with five tools.
+
+It begins as the clean policy of the zoom world. Its tokenizer is learnt anew from all worlds, and
+what both tokenizers know keeps its embedding. Then it learns the experts' episodes of all worlds
+in one mix, the vision tower frozen at first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from vtool.families.vlm import VLM
+from vtool.pairs import load_renderer
+from vtool.render import Renderer
+from vtool.shipped import shipped
+from vtool.worlds import zoom as world
+from vtool.worlds.without import Without
+from vtool.worlds.world import worlds
+
+from . import tokenizer as tokens
+from .expert import Demo, Scribe, retarget
+from .expert import example_texts as zoom_texts
+from .export import export
+from .joint_card import card
+from .joint_expert import OFFERED, WORLDS, demo_of, episodes, texts_of
+from .joint_measure import measure
+from .spec import new_policy
+from .teach import Lesson, teach
+
+Log = Callable[[dict[str, Any]], None]
+Pools = Mapping[str, Sequence[Demo]]
+
+FULL_MINUTES: Final = 20.0
+LEARNT: Final = 640
+"""Ids given to text; the embedding has 680 rows."""
+POOL: Final = {"box": 1500, "depth": 1000, "mask": 700, "detect": 1200}
+"""Episodes of each world that are learnt again and again; the zoom world's are always new."""
+SHARES: Final = {"zoom": 10, "box": 7, "depth": 5, "mask": 5, "detect": 5}
+"""Of a batch of 32."""
+KINDS: Final = {"one": 0.45, "none": 0.15, "two": 0.4}
+FIRST: Final = Lesson("joint, tower frozen", 400, 2e-3, KINDS, frozen=True)
+WHOLE: Final = Lesson("joint", 1100, 2e-3, KINDS, cosine=True)
+
+
+def build(
+    out: Path | str,
+    *,
+    seed: int = 0,
+    minutes: float | None = None,
+    log: Log = print,
+    count: int = 100,
+    shares: Mapping[str, int] = SHARES,
+) -> dict[str, Any]:
+    """Train the joint policy and write it as ``out/joint``.
+
+    Args:
+        out: Folder; files of the same names are replaced.
+        seed: The same seed gives the same weights on the same machine and thread count.
+        minutes: Shrinks pools and stages in proportion to the full recipe's 20 minutes.
+        log: Receives one record (a flat dict) per stage and measurement.
+        count: Held-out questions per world.
+        shares: Of a batch, by world; a world that is left out is not taught.
+
+    Returns:
+        What was measured, by world.
+    """
+    torch.set_num_threads(1)
+    scale = 1.0 if minutes is None else min(1.0, minutes / FULL_MINUTES)
+    started = time.perf_counter()
+
+    def tell(entry: dict[str, Any]) -> None:
+        log({**entry, "seconds": round(time.perf_counter() - started, 1)})
+
+    scribe = Scribe(new_tokenizer(seed))
+    vlm = begin(scribe.tokenizer, seed)
+    folder = Path(out) / "joint"
+    export(vlm, scribe, folder, "", OFFERED)
+    pools = fill(load_renderer(folder), shares, seed, scale, tell)
+    for lesson in (FIRST, WHOLE):
+        short = replace(lesson, steps=max(2, round(lesson.steps * scale)))
+        teach(vlm, scribe, short, seed=seed, log=tell, source=mix(pools, shares))
+    vlm.eval()
+    export(vlm, scribe, folder, "", OFFERED)
+    results = measure(folder, count=count, names=tuple(shares), controls=tuple(Without))
+    for name, found in results.items():
+        tell({"policy": "joint", "world": name, **found})
+    text = card(seed, count, results, {n: worlds.get(n).chance for n in shares})
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    return results
+
+
+def new_tokenizer(seed: int, count: int = 40, zooms: int = 120) -> Tokenizer:
+    """The tokenizer of all worlds together."""
+    texts = zoom_texts(zooms)
+    for name in WORLDS:
+        for played in episodes(name, count, seed + 500):
+            texts += 3 * texts_of(played)
+    return tokens.train(texts, learnt=LEARNT)
+
+
+def begin(tokenizer: Tokenizer, seed: int) -> VLM:
+    """The clean policy of the zoom world under another tokenizer.
+
+    Tokens that both tokenizers have keep their embedding; the others begin as in a new policy.
+    """
+    old = VLM.load(shipped("tiny/clean"))
+    known = Tokenizer.from_file(str(shipped("tiny/clean") / "tokenizer.json"))
+    vlm = new_policy(tokenizer, seed + 1)
+    theirs, mine = dict(old.model.named_parameters()), dict(vlm.model.named_parameters())
+    with torch.no_grad():
+        for name, weight in mine.items():
+            if "embed_tokens" not in name:
+                weight.copy_(theirs[name])
+                continue
+            for token, row in tokenizer.get_vocab().items():
+                if (before := known.token_to_id(token)) is not None:
+                    weight[row].copy_(theirs[name][before])
+    return vlm
+
+
+def fill(
+    renderer: Renderer, shares: Mapping[str, int], seed: int, scale: float, log: Log
+) -> dict[str, list[Demo]]:
+    """Demonstrations of each taught world but the zoom world."""
+    pools = {}
+    for name in (n for n in WORLDS if n in shares):
+        count = max(8, round(POOL[name] * scale))
+        made = episodes(name, count, seed + 1)
+        pools[name] = [demo_of(p.episode.final, renderer) for p in made]
+        lengths = [len(d.ids) for d in pools[name]]
+        log({"pool": name, "episodes": len(lengths), "tokens": round(float(np.mean(lengths)))})
+    return pools
+
+
+def mix(pools: Pools, shares: Mapping[str, int]) -> Callable[..., list[Demo]]:
+    """A source of batches: some episodes of each world."""
+
+    def source(lesson: Lesson, scribe: Scribe, rng: np.random.Generator) -> list[Demo]:
+        out = zoom_demos(shares.get("zoom", 0), lesson, scribe, rng)
+        for name, pool in pools.items():
+            out += [pool[int(i)] for i in rng.integers(0, len(pool), shares[name])]
+        return out
+
+    return source
+
+
+def zoom_demos(count: int, lesson: Lesson, scribe: Scribe, rng: np.random.Generator) -> list[Demo]:
+    """Fresh demonstrations of the zoom world."""
+    out = []
+    names, parts = list(lesson.kinds), np.array(list(lesson.kinds.values()))
+    for _ in range(count):
+        kind = str(rng.choice(names, p=parts / parts.sum()))
+        scene = world.draw(int(rng.integers(1 << 40)), kind=kind)
+        if kind != "none":
+            scene = retarget(scene, int(rng.integers(len(scene.discs))))
+        out.append(scribe.demo(scene, rng, lesson.turns))
+    return out
