@@ -39,8 +39,10 @@ def build(studio: Studio) -> gr.Blocks:
         fill_width=True,
     ) as page:
         gr.HTML(_HEAD, elem_classes=["vs-panel"])
-        with gr.Tabs(), gr.Tab("Image", id="image"):
-            ImageTab(studio).build()
+        with gr.Tabs():
+            for name, tab in _tabs(studio):
+                with gr.Tab(name, id=name.lower()):
+                    tab.build()
         page.unload(_leaver(studio))
     o = studio.options
     return page.queue(max_size=o.max_waiting, default_concurrency_limit=o.at_once)
