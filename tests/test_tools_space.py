@@ -21,6 +21,7 @@ from vtool.vision_tools.point_cloud import point_cloud
 from vtool.vision_tools.show_depth import show_depth
 
 from vtool.camera import Camera
+from vtool.cloud_file import write_glb, write_ply
 from vtool.errors import FaultCode, MediaError, ModelFault, RecipeError
 from vtool.geometry import Mask, Point
 from vtool.store import Cloud, DepthMap
@@ -325,7 +326,7 @@ def test_settings_that_mean_nothing_are_refused_when_they_are_written(what):
 
 def test_ply_files_hold_the_points(tmp_path):
     (cloud,) = point_cloud(scene()).values
-    clouds.write_ply(cloud, tmp_path / "a.ply")
+    write_ply(cloud, tmp_path / "a.ply")
     head, body = (tmp_path / "a.ply").read_bytes().split(b"end_header\n", 1)
     assert head.startswith(b"ply\nformat binary_little_endian 1.0\n")
     assert f"element vertex {len(cloud.points)}\n".encode() in head
@@ -334,7 +335,7 @@ def test_ply_files_hold_the_points(tmp_path):
 
 def test_glb_files_hold_the_points_with_y_up(tmp_path):
     (cloud,) = point_cloud(scene()).values
-    clouds.write_glb(cloud, tmp_path / "a.glb")
+    write_glb(cloud, tmp_path / "a.glb")
     data = (tmp_path / "a.glb").read_bytes()
     magic, version, length = struct.unpack_from("<4sII", data)
     assert (magic, version, length) == (b"glTF", 2, len(data))
@@ -349,5 +350,14 @@ def test_glb_files_hold_the_points_with_y_up(tmp_path):
     assert accessor["count"] == len(points)
     assert np.array_equal(np.float32(accessor["min"]), points.min(axis=0))
     assert np.array_equal(np.float32(accessor["max"]), points.max(axis=0))
+    colors = np.arange(points.size, dtype=np.uint8).reshape(points.shape)
+    write_glb(cloud, tmp_path / "c.glb", colors)
+    data = (tmp_path / "c.glb").read_bytes()
+    size = struct.unpack_from("<I", data, 12)[0]
+    view = json.loads(data[20 : 20 + size])["bufferViews"][1]
+    binary = data[28 + size :][view["byteOffset"] :][: view["byteLength"]]
+    assert np.array_equal(np.frombuffer(binary, np.uint8).reshape(-1, 4)[:, :3], colors)
+    with pytest.raises(MediaError, match="colours need shape"):
+        write_glb(cloud, tmp_path / "d.glb", colors[:-1])
     with pytest.raises(MediaError, match="at least one"):
-        clouds.write_glb(Cloud(np.zeros((0, 3), np.float32)), tmp_path / "b.glb")
+        write_glb(Cloud(np.zeros((0, 3), np.float32)), tmp_path / "b.glb")

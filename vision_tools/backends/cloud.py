@@ -1,20 +1,17 @@
 """Depth maps as points in space, and points as files for people.
 
-Tools never write files: `write_ply` and `write_glb` are for scripts, on values of an episode.
+Tools never write files: for scripts there is `vtool.cloud_file`.
 """
 
 from __future__ import annotations
 
-import json
-import struct
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vtool.camera import Camera
-from vtool.errors import FaultCode, MediaError, ModelFault, require
+from vtool.errors import FaultCode, ModelFault, require
 from vtool.geometry import Mask, Point
 from vtool.store import Cloud, DepthMap
 
@@ -148,57 +145,6 @@ def inliers(depth: DepthMap, among: NDArray[np.bool_], spread: float) -> NDArray
     kept = chosen.copy()
     kept[chosen] = off <= limit
     return kept
-
-
-def write_ply(cloud: Cloud, path: Path | str) -> None:
-    """Write a binary PLY file, little-endian, in the cloud's own axes (y down, z forward)."""
-    head = (
-        "ply\nformat binary_little_endian 1.0\ncomment metres, x right, y down, z forward\n"
-        f"element vertex {len(cloud.points)}\n"
-        "property float x\nproperty float y\nproperty float z\nend_header\n"
-    )
-    Path(path).write_bytes(head.encode("ascii") + cloud.points.astype("<f4").tobytes())
-
-
-def write_glb(cloud: Cloud, path: Path | str) -> None:
-    """Write a binary glTF file of points; y is turned up and z back, as that format has them.
-
-    Raises:
-        MediaError: No points, or some that are not finite: the format has neither.
-
-    Source: Khronos, glTF 2.0, sections 3.4 (axes), 3.6 (accessors) and 4.4 (binary layout).
-    """
-    points = cloud.points * np.array([1, -1, -1], np.float32)
-    if not len(points) or not np.isfinite(points).all():
-        raise MediaError("a GLB file needs at least one point, and finite ones only")
-    body = points.astype("<f4").tobytes()
-    text = json.dumps(_gltf(points, len(body)), separators=(",", ":")).encode("ascii")
-    text += b" " * (-len(text) % 4)
-    chunks = struct.pack("<II", len(text), 0x4E4F534A) + text
-    chunks += struct.pack("<II", len(body), 0x004E4942) + body
-    head = struct.pack("<III", 0x46546C67, 2, 12 + len(chunks))
-    Path(path).write_bytes(head + chunks)
-
-
-def _gltf(points: NDArray[np.float32], length: int) -> dict[str, Any]:
-    accessor = {
-        "bufferView": 0,
-        "componentType": 5126,
-        "count": len(points),
-        "type": "VEC3",
-        "min": [float(v) for v in points.min(axis=0)],
-        "max": [float(v) for v in points.max(axis=0)],
-    }
-    return {
-        "asset": {"version": "2.0", "generator": "vtool"},
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0}],
-        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "mode": 0}]}],
-        "accessors": [accessor],
-        "bufferViews": [{"buffer": 0, "byteOffset": 0, "byteLength": length, "target": 34962}],
-        "buffers": [{"byteLength": length}],
-    }
 
 
 def to_open3d(cloud: Cloud) -> Any:
