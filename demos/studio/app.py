@@ -19,6 +19,7 @@ from .image_tab import ImageTab
 from .options import Options
 from .policies import Policies
 from .studio import Studio
+from .tools_tab import ToolsTab
 from .video_tab import VideoTab
 
 TITLE = "vtool studio"
@@ -55,6 +56,7 @@ def _tabs(studio: Studio) -> list[tuple[str, Any]]:
         ("Image", ImageTab(studio, pictures)),
         ("Video", VideoTab(studio, video_examples(root))),
         ("Compare", CompareTab(studio, pictures[:4])),
+        ("Tools", ToolsTab(studio)),
     ]
 
 

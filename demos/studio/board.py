@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from vtool.geometry import Box
 from vtool.media import Clip, Image
 
@@ -46,6 +49,26 @@ def board(path: PathView, handle: str, *, call: int = 0, drawn: Box | None = Non
     told = f"{handle} · {width}×{height}" + (f" · cut from {parent}" if parent else "")
     boxes = f", {len(spots)} box{'' if len(spots) == 1 else 'es'}"
     return _board(image, handle, told, marks, told + boxes)
+
+
+@dataclass(frozen=True, slots=True)
+class Spotted:
+    """A numbered box."""
+
+    number: int
+    box: Box
+
+
+def marked_board(
+    image: Image, handle: str, caption: str, spots: Sequence[Spotted], drawn: Box | None = None
+) -> Html:
+    """A picture that no path shows, with numbered boxes on it."""
+    width, height = image.size
+    marks = [_mark(s.number, s.box, width, height, dim=False) for s in spots]
+    if drawn is not None:
+        marks.append(_drawn(drawn, width, height))
+    boxes = f", {len(spots)} box{'' if len(spots) == 1 else 'es'}"
+    return _board(image, handle, caption, marks, caption + boxes)
 
 
 def _board(

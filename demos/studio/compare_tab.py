@@ -134,7 +134,8 @@ class CompareTab:
             yield notice(str(err), "bad"), empty(_FIRST), {"error": str(err)}
             return
         for at, (side, model, tools) in enumerate(asked):
-            async for shown[at], told[side] in self._one(session, side, model, tools, image, words):
+            async for panel, facts_ in self._one(session, side, model, tools, image, words):
+                shown[at], told[side] = panel, facts_
                 yield (*shown, dict(told))
 
     async def _one(

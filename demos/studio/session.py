@@ -13,6 +13,7 @@ from vtool.geometry import Box
 
 from .attempt import Attempt
 from .path import PathView, ends, view_path
+from .workbench import Workbench
 
 MAX_SESSIONS = 512
 
@@ -60,6 +61,7 @@ class Session:
     """
 
     folder: Path
+    bench: Workbench = field(default_factory=Workbench)
     places: dict[str, Place] = field(default_factory=dict)
     touched: float = 0.0
     made: int = 0
@@ -68,10 +70,14 @@ class Session:
         """Where the visitor is in one tab."""
         return self.places.setdefault(name, Place())
 
+    def count(self) -> int:
+        """A number that was not given before."""
+        self.made += 1
+        return self.made
+
     def file(self, name: str) -> Path:
         """A path for a new file or folder of this visitor."""
-        self.made += 1
-        folder = self.folder / str(self.made)
+        folder = self.folder / str(self.count())
         folder.mkdir(parents=True)
         return folder / name
 

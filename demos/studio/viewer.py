@@ -10,6 +10,7 @@ import gradio as gr
 
 from vtool.errors import DataError
 from vtool.geometry import Box
+from vtool.store import Store
 
 from ..markup import Html
 from .board import NOTHING, board
@@ -86,13 +87,13 @@ def pick(place: Place, told: object) -> None:
     elif kind == "picture" and rest in path.context.store:
         place.handle, place.call = rest, 0
     elif kind == "box":
-        place.handle, place.drawn = read_box(rest, path)
+        place.handle, place.drawn = read_box_on(rest, path.context.store)
         place.call = 0
     else:
         raise DataError(f"expected a call, a picture or a box, got {str(told)[:80]!r}")
 
 
-def read_box(told: str, path: PathView) -> tuple[str, Box]:
+def read_box_on(told: str, store: Store) -> tuple[str, Box]:
     """Handle and box of a drawing.
 
     Raises:
@@ -104,7 +105,7 @@ def read_box(told: str, path: PathView) -> tuple[str, Box]:
         box = Box(*corners)
     except (ValueError, TypeError) as err:
         raise DataError(f"expected four corners, got {numbers[:80]!r}") from err
-    if handle not in path.context.store:
+    if handle not in store:
         raise DataError(f"there is no picture {handle[:40]!r} here")
     return handle, box
 
