@@ -18,6 +18,7 @@ from .guard import HostGuard, check_password, known_hosts
 from .image_tab import ImageTab
 from .options import Options
 from .policies import Policies
+from .space_tab import SpaceTab
 from .studio import Studio
 from .tools_tab import ToolsTab
 from .video_tab import VideoTab
@@ -56,6 +57,7 @@ def _tabs(studio: Studio) -> list[tuple[str, Any]]:
         ("Image", ImageTab(studio, pictures)),
         ("Video", VideoTab(studio, video_examples(root))),
         ("Compare", CompareTab(studio, pictures[:4])),
+        ("3D", SpaceTab(studio)),
         ("Tools", ToolsTab(studio)),
     ]
 
