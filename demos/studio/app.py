@@ -16,8 +16,11 @@ from .compare_tab import CompareTab
 from .examples import picture_examples, video_examples
 from .guard import HostGuard, check_password, known_hosts
 from .image_tab import ImageTab
+from .leaderboard_tab import LeaderboardTab
+from .learning_tab import LearningTab
 from .options import Options
 from .policies import Policies
+from .replay_tab import ReplayTab
 from .space_tab import SpaceTab
 from .studio import Studio
 from .tools_tab import ToolsTab
@@ -43,8 +46,10 @@ def build(studio: Studio) -> gr.Blocks:
         gr.HTML(_HEAD, elem_classes=["vs-panel"])
         with gr.Tabs():
             for name, tab in _tabs(studio):
-                with gr.Tab(name, id=name.lower()):
+                with gr.Tab(name, id=name.lower()) as page_of:
                     tab.build()
+                if hasattr(tab, "opened"):  # what lies in the folder of runs changes meanwhile
+                    page_of.select(*tab.opened(), api_visibility="private", show_progress="hidden")
         page.unload(_leaver(studio))
     o = studio.options
     return page.queue(max_size=o.max_waiting, default_concurrency_limit=o.at_once)
@@ -59,6 +64,9 @@ def _tabs(studio: Studio) -> list[tuple[str, Any]]:
         ("Compare", CompareTab(studio, pictures[:4])),
         ("3D", SpaceTab(studio)),
         ("Tools", ToolsTab(studio)),
+        ("Replay", ReplayTab(studio)),
+        ("Learning", LearningTab(studio)),
+        ("Leaderboard", LeaderboardTab(studio)),
     ]
 
 

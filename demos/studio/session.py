@@ -13,6 +13,7 @@ from vtool.geometry import Box
 
 from .attempt import Attempt
 from .path import PathView, ends, view_path
+from .replay import Replay
 from .workbench import Workbench
 
 MAX_SESSIONS = 512
@@ -62,6 +63,7 @@ class Session:
 
     folder: Path
     bench: Workbench = field(default_factory=Workbench)
+    replay: Replay = field(default_factory=Replay)
     places: dict[str, Place] = field(default_factory=dict)
     touched: float = 0.0
     made: int = 0
