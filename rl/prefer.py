@@ -134,5 +134,8 @@ class Preferrer:
     def _count(self) -> int:
         return min(self.recipe.prompts, len(self.pairs))
 
+    async def close(self) -> None:
+        """No tool runs while it is taught."""
+
     def publish(self) -> None:
         """Nobody draws from these weights while they are taught."""

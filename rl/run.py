@@ -77,6 +77,10 @@ class Session(Protocol):
         """Hand the weights to whoever draws from them."""
         ...
 
+    async def close(self) -> None:
+        """End what it holds outside this process."""
+        ...
+
 
 SESSIONS: dict[str, Callable[[Recipe, Path, Path | None], Session]] = {
     "rl": Trainer,
@@ -185,6 +189,10 @@ class Run:
             finished=done,
             exit_code=0 if done else interrupts.exit_code,
         )
+
+    def close(self) -> None:
+        """End what the session holds outside this process."""
+        asyncio.run(self.session.close())
 
     def save(self) -> None:
         """Write a checkpoint of the weights as they are, unless it is there."""

@@ -7,6 +7,7 @@ with the same bits as a run that was never stopped.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -67,7 +68,10 @@ def train(
                 return _tiny(part, folder, tell or silent)
             run = Run(part, folder, model=weights, on_step=on_step, tell=tell, hook=hook)
             run.begin(resume=resume, force=force)
-            return run.go(interrupts)
+            try:
+                return run.go(interrupts)
+            finally:
+                run.close()
 
     quiet_libraries()
     folder = Path(out)
@@ -84,7 +88,10 @@ def _sample(
         return TrainResult(out=out, model=None, steps=recipe.steps)
     began = time.monotonic()
     trainer = Trainer(recipe, out, model)
-    metrics = sample_episodes(trainer, out, on_step, lambda: interrupts.caught is not None)
+    try:
+        metrics = sample_episodes(trainer, out, on_step, lambda: interrupts.caught is not None)
+    finally:
+        asyncio.run(trainer.close())
     return TrainResult(
         out=out,
         model=None,

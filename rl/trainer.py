@@ -62,11 +62,12 @@ class Trainer:
         self.sampler = self.curriculum.picker
         self.successes = _successes(recipe)
         self.imitation = _imitation(recipe)
+        self.toolbox = Toolbox(recipe.tools)
         self._numbers: dict[str, int] | None = None
         self._held_out: TaskFile | None = None
         self.collector = Collector(
             seats={"policy": Seat("policy", self.renderer, self.engine, recipe.sampling)},
-            make_env=make_env(recipe, Toolbox(recipe.tools)),
+            make_env=make_env(recipe, self.toolbox),
             judges=make_judges(recipe),
             group_size=recipe.group_size,
             max_failed=recipe.max_failed,
@@ -94,6 +95,10 @@ class Trainer:
         if task_id not in self._numbers:
             raise DataError(f"{self.tasks.path} has no task {task_id!r}, which a memory names")
         return self.curriculum.dress(self.tasks[self._numbers[task_id]], step)
+
+    async def close(self) -> None:
+        """End what tools hold: worker processes and connections."""
+        await self.toolbox.close()
 
     @property
     def step_number(self) -> int:

@@ -143,5 +143,8 @@ class Imitator:
         metrics["time/train"] = metrics["time/step"] = time.monotonic() - began
         return metrics, None
 
+    async def close(self) -> None:
+        """No tool runs while it is taught."""
+
     def publish(self) -> None:
         """Nobody draws from these weights while they are taught."""

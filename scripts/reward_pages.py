@@ -34,6 +34,7 @@ GROUPS = (
 OWN = '''```python
 from vtool.reward import reward
 
+
 @reward("two_turns")
 def two_turns(episode, task):
     """1 for an answer in at most two turns."""

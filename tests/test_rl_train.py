@@ -4,19 +4,27 @@ import dataclasses
 import json
 
 import numpy as np
+import psutil
 import pytest
 import torch
+import worker_tools
 from toy_run import told, toy_recipe, trained
 from vtool.rl.assembly import open_tasks
 from vtool.rl.checkpoint import Checkpoints
 from vtool.rl.dry_run import dry_run
 from vtool.rl.metrics_log import read_metrics
 from vtool.rl.recipe import DataSpec, EvalSpec, load_recipe, recipe_names
+from vtool.rl.run import SESSIONS
 from vtool.rl.train import train
+from vtool.rl.trainer import Trainer
 
+from vtool.dialects.hermes import Hermes
 from vtool.errors import DataError, RecipeError, UnknownName
 from vtool.families.vlm import VLM
+from vtool.message import ToolCall
 from vtool.shipped import shipped
+from vtool.store import Store
+from vtool.tool import tools
 from vtool.trace import read_trace
 
 
@@ -214,3 +222,23 @@ def test_recipes_are_values():
     assert toy_recipe() == toy_recipe()
     with pytest.raises(dataclasses.FrozenInstanceError):
         toy_recipe().steps = 3
+
+
+def test_worker_processes_of_tools_end_with_the_run(tmp_path, monkeypatch):
+    """A worker lives through steps, each of which is an event loop of its own, and no longer."""
+    monkeypatch.setattr(tools, "_things", {**tools._things, "far_act": worker_tools.far_act})
+    pids = []
+
+    class Calling(Trainer):
+        async def step(self):
+            call = ToolCall("far_act", {"act": "pid"})
+            store = Store()
+            (message,) = await self.toolbox.run([call], store, Hermes(), store.size, seed=0)
+            pids.append(int(message.text.split()[-1]))
+            return await super().step()
+
+    monkeypatch.setitem(SESSIONS, "rl", Calling)
+    train(toy_recipe(tools=("zoom", "far_act"), steps=2), tmp_path / "run")
+    assert len(pids) == 2
+    assert pids[0] == pids[1]
+    assert not psutil.pid_exists(pids[0])
