@@ -8,6 +8,7 @@ import numpy as np
 
 from vtool.geometry import Box, Mask, Point, Region
 from vtool.media import Clip, Image
+from vtool.message import Outcome
 from vtool.store import Cloud, DepthMap, Entry, Table
 from vtool.video.source import Video
 
@@ -15,7 +16,7 @@ from ..figure import data_address
 from ..markup import Html, join, tag
 from .board import Spotted, marked_board
 from .panels import THUMB, empty, fit, notice, small
-from .workbench import Workbench
+from .workbench import Workbench, place
 
 ROWS = 12
 """Rows of a table, and findings, that are shown."""
@@ -123,6 +124,26 @@ def _card(entry: Entry, picked: bool) -> Html:
     )
 
 
+def findings(outcome: Outcome) -> Html:
+    """What was found, by the numbers of its boxes."""
+    head = tag("tr", [tag("th", h) for h in ("", "what", "where", "score", "facts")])
+    rows = [
+        tag(
+            "tr",
+            tag("td", str(n)),
+            tag("td", f.label),
+            tag("td", f"{f.region.media}: {place(f.region.shape)}"),
+            tag("td", "" if f.score is None else f"{f.score:.2f}"),
+            tag("td", ", ".join(f"{k} {v}" for k, v in f.facts.items())),
+        )
+        for n, f in enumerate(outcome.found[:ROWS], 1)
+    ]
+    more = len(outcome.found) - ROWS
+    told = tag("p", f"and {more} more", class_="vs-note") if more > 0 else None
+    table = tag("table", head, rows, class_="vs-table")
+    return join([tag("div", table, class_="vs-scroll"), *([told] if told else [])])
+
+
 def answer(bench: Workbench) -> Html:
     """What the tool said, as a model would read it."""
     outcome = bench.outcome
@@ -136,6 +157,8 @@ def answer(bench: Workbench) -> Html:
     parts: list[Html] = [tag("p", f"made {made} in {took}", class_="vs-label")]
     if bench.last.text:
         parts.append(tag("pre", bench.last.text, class_="vs-pre"))
+    if outcome.found:
+        parts.append(findings(outcome))
     tables = [bench.store[h] for h in outcome.handles if isinstance(bench.store[h].value, Table)]
     parts += [tag("pre", described(t), class_="vs-pre") for t in tables]
     return join(parts)

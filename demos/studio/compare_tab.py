@@ -17,6 +17,7 @@ from .board import board
 from .examples import Example, example_strip
 from .image_tab import open_picture
 from .panels import Asked, conversation, empty, notice
+from .picture_input import picture_input
 from .session import Place, Session
 from .studio import Studio
 from .viewer import facts, large, make_panel, script
@@ -40,16 +41,7 @@ class CompareTab:
     def build(self) -> None:
         """Lay it out and wire it up."""
         with gr.Row(equal_height=True):
-            self.picture = gr.Image(
-                label="Picture",
-                type="filepath",
-                sources=["upload", "clipboard"],
-                height=176,
-                scale=1,
-                min_width=150,
-                elem_id="vs-media-compare",
-                buttons=[],
-            )
+            self.picture = picture_input("Picture", "vs-media-compare", scale=1)
             with gr.Column(scale=3):
                 self.question = gr.Textbox(
                     label="Question", lines=1, max_lines=3, elem_id="vs-question-compare"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-
 from vtool.errors import DataError
 from vtool.media import Image
 
 from .ask_tab import AskTab, Given
 from .board import plain_board
+from .picture_input import picture_input
 from .viewer import STRIP
 from .world import outside
 
@@ -26,16 +25,7 @@ class ImageTab(AskTab):
 
     def media_input(self) -> Any:
         """A picture by file or clipboard."""
-        return gr.Image(
-            label="Picture",
-            type="filepath",
-            sources=["upload", "clipboard"],
-            height=176,
-            scale=2,
-            min_width=150,
-            elem_id="vs-media-image",
-            buttons=[],
-        )
+        return picture_input("Picture", "vs-media-image", scale=2)
 
     def open(self, path: str | None) -> Given:
         """Read the picture."""

@@ -16,6 +16,7 @@ from vtool.trace import TraceRecord, read_trace
 from ..curves import read_metrics
 from ..markup import Html, join, tag
 from .board import board
+from .open_list import open_list
 from .panels import Asked, conversation, empty, notice
 from .path import ends, view_path
 from .plot import lines_of, plot
@@ -52,7 +53,7 @@ class LearningTab:
     def build(self) -> None:
         """Lay it out and wire it up."""
         with gr.Row(equal_height=True):
-            self.run = gr.Dropdown(self.shelf.runs(), value=None, label="Run", scale=4)
+            self.run = open_list(self.shelf.runs(), "Run", scale=4)
             self.again = gr.Button("Look again", size="sm", min_width=110, scale=0)
         self.curves = make_panel(FIRST, "vs-curves", elem_id="vs-curves")
         with gr.Row(equal_height=False):

@@ -12,6 +12,7 @@ from vtool.geometry import Box
 from vtool.message import Action
 
 from ..markup import Html
+from .open_list import open_list
 from .panels import notice
 from .path import PathView, ends
 from .pen import fields, preference, read_fields, supervised, title, turns, whole, with_box
@@ -40,8 +41,8 @@ class Pen:
         """Lay it out."""
         with gr.Accordion("Take the pen", open=False, elem_id=f"vs-pen-{self.name}"):
             with gr.Row():
-                self.path = gr.Dropdown([], label="Path", interactive=True, min_width=140)
-                self.turn = gr.Dropdown([], label="Turn to change", interactive=True, min_width=140)
+                self.path = open_list([], "Path", min_width=140)
+                self.turn = open_list([], "Turn to change", min_width=140)
             self.thought = gr.Textbox(label="Thought", lines=2, max_lines=4, max_length=8000)
             self.calls = gr.Textbox(
                 label="Calls, one a line as JSON",
@@ -299,7 +300,7 @@ def _path_name(number: int, place: Place, leaf: int) -> str:
 def _corners(path: PathView, place: Place) -> tuple[int, int, int, int]:
     """What was drawn, or what the first call of the turn looked at, in pixels."""
     handle, box = large(path, place), place.drawn
-    size = path.context.store.size(handle)
+    size = path.context.store.size(handle) if handle in path.context.store else None
     if box is None:
         before = sum(len(a.calls) for a in turns(path.context)[: place.turn])
         spots = [s for s in path.spots if s.number == before + 1 and s.handle == handle]

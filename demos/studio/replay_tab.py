@@ -15,6 +15,7 @@ from vtool.trace import TraceRecord, read_trace
 
 from ..markup import Html, join, tag
 from .board import board
+from .open_list import open_list
 from .panels import Asked, conversation, empty, film, notice
 from .path import PathView
 from .replay import Replay
@@ -43,9 +44,7 @@ class ReplayTab:
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=340):
                 with gr.Row(equal_height=True):
-                    self.trace = gr.Dropdown(
-                        self.shelf.traces(), value=None, label="Trace", min_width=180
-                    )
+                    self.trace = open_list(self.shelf.traces(), "Trace", min_width=180)
                     self.again = gr.Button("Look again", size="sm", min_width=110, scale=0)
                 self.file = gr.File(
                     label="or a packed trace (.zip)",
@@ -54,7 +53,7 @@ class ReplayTab:
                     height=130,
                     elem_id="vs-file-replay",
                 )
-                self.episode = gr.Dropdown([], label="Episode", elem_id="vs-episode")
+                self.episode = open_list([], "Episode", elem_id="vs-episode")
                 self.step = gr.Slider(1, 2, value=1, step=1, label="Up to step", elem_id="vs-step")
                 self.chat = make_panel(FIRST, "vs-conversation", elem_id="vs-chat-replay")
             with gr.Column(scale=6, min_width=360):

@@ -24,6 +24,7 @@ from ..markup import Html, join, tag
 from .board import plain_board
 from .image_tab import open_picture
 from .panels import notice
+from .picture_input import picture_input
 from .studio import Studio
 from .viewer import make_panel, script
 from .workbench import missing
@@ -73,15 +74,7 @@ class SpaceTab:
     def _inputs(self) -> None:
         with gr.Row(equal_height=True):
             self.pictures = [
-                gr.Image(
-                    label=name,
-                    type="filepath",
-                    sources=["upload", "clipboard"],
-                    height=170,
-                    min_width=140,
-                    buttons=[],
-                    elem_id=f"vs-space-{name.split()[0].lower()}",
-                )
+                picture_input(name, f"vs-space-{name.split()[0].lower()}", height=170)
                 for name in ("First (left)", "Second (right)")
             ]
         pair = example_pair(self.studio.sessions.root)

@@ -10,7 +10,7 @@ from typing import Any
 
 from vtool.dialects.hermes import Hermes
 from vtool.errors import DataError
-from vtool.geometry import Box
+from vtool.geometry import Box, Point, Shape, Span
 from vtool.media import Clip, Image
 from vtool.message import Json, Message, Outcome, ToolCall
 from vtool.store import Entry, Store
@@ -186,6 +186,17 @@ def missing(tool: Tool) -> str | None:
     return f"{tool.spec.name} cannot run here. It lacks {told}"
 
 
+def place(shape: Shape) -> str:
+    """A place in thousandths of its picture, or in seconds."""
+    if isinstance(shape, Box):
+        return write_box(shape)
+    if isinstance(shape, Point):
+        return f"{1000 * shape.x:.0f}, {1000 * shape.y:.0f}"
+    if isinstance(shape, Span):
+        return f"{shape.start_s:.2f} to {shape.end_s:.2f} s"
+    return f"a mask in {write_box(shape.box())}" if shape.area else "an empty mask"
+
+
 def to_json(message: Message) -> dict[str, Json]:
     """An answer as plain values, for programs."""
     outcome = message.outcomes[0]
@@ -195,7 +206,8 @@ def to_json(message: Message) -> dict[str, Json]:
             "picture": f.region.media,
             "label": f.label,
             "score": f.score,
-            "place": str(f.region.shape),
+            "place": place(f.region.shape),
+            "facts": dict(f.facts),
         }
         for f in outcome.found
     ]
