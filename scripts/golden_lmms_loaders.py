@@ -1,14 +1,14 @@
-"""What lmms-eval's own loaders say of our miniature folders; run in an environment of its own.
+r"""What lmms-eval's own loaders say of our miniature folders; run in an environment of its own.
 
     python scripts/miniatures.py /tmp/mini
     python3 -m venv /tmp/lmms && /tmp/lmms/bin/pip install torch==2.13.0 lmms-eval==0.7.3 decord
     /tmp/lmms/bin/pip uninstall -y torchvision
-    HF_HUB_OFFLINE=1 /tmp/lmms/bin/python scripts/golden_lmms_loaders.py /tmp/mini \\
+    HF_HUB_OFFLINE=1 /tmp/lmms/bin/python scripts/golden_lmms_loaders.py /tmp/mini \
         tests/golden/eval_loaders.json
 
 Each folder is opened as lmms-eval opens a dataset of the hub (`datasets`, by the folder's card),
-under the configuration and split that its task names; the task's own functions then say question and target. Of a question only our own
-made-up strings are stored.
+under the configuration and split that its task names; the task's own functions then say question
+and target. Of a question only our own made-up strings are stored.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from typing import Any
 
 warnings.simplefilter("ignore")
 
-import lmms_eval.tasks
-from datasets import load_dataset
+import lmms_eval.tasks  # noqa: E402
+from datasets import load_dataset  # noqa: E402
 
 TASKS = Path(lmms_eval.tasks.__file__).parent
 SILENT = {"pre_prompt": "", "post_prompt": ""}
