@@ -111,14 +111,6 @@ THEIRS = {
     "mme_realworld": Their("mme_realworld", "mme_realworld_doc_to_text", "answer", "train"),
     "mvbench": Their("mvbench", "mvbench_doc_to_text", "answer", "train", "action_sequence"),
     "realworldqa": Their("realworldqa", "realworldqa_doc_to_text", "answer"),
-    "refcoco_val": Their(
-        "refcoco",
-        "refcoco_bbox_rec_doc_to_text",
-        "bbox",
-        "val",
-        module="utils_rec",
-        rows_of="refcoco_bbox_rec_preprocess_dataset",
-    ),
     "refspatial": Their("refspatial", "refspatial_doc_to_text", "object", "location"),
     "robospatial_home": Their(
         "robo_spatial", "robo_spatial_doc_to_text", "robo_spatial_doc_to_answer", "configuration"
@@ -130,6 +122,22 @@ THEIRS = {
     "videomme": Their("videomme", "videomme_doc_to_text", "answer"),
     "vsibench": Their("vsibench", "vsibench_doc_to_text", "ground_truth"),
     "vstar": Their("vstar_bench", "vstar_doc_to_text", "label"),
+    **{
+        f"{name}_{split}": Their(
+            folder,
+            "refcoco_bbox_rec_doc_to_text",
+            "bbox",
+            split,
+            module="utils_rec",
+            rows_of="refcoco_bbox_rec_preprocess_dataset",
+        )
+        for name, folder, splits in (
+            ("refcoco", "refcoco", ("val", "testA", "testB")),
+            ("refcocoplus", "refcoco+", ("val", "testA", "testB")),
+            ("refcocog", "refcocog", ("val", "test")),
+        )
+        for split in splits
+    },
 }
 
 

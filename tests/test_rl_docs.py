@@ -1,4 +1,4 @@
-"""The pages on rewards and methods are as the code, and what they tell to type works."""
+"""Pages on rewards, methods and benchmarks are as the code; what they tell to type works."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 
 
-@pytest.mark.parametrize("script", ["reward_pages", "method_pages"])
+@pytest.mark.parametrize("script", ["reward_pages", "method_pages", "benchmark_pages"])
 def test_pages_are_as_the_code(script):
     """In a process of its own: other tests register parts of theirs."""
     code = (
