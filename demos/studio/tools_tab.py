@@ -45,7 +45,7 @@ class ToolsTab:
                     "vs-said",
                     elem_id="vs-tool-answer",
                 )
-            with gr.Column(scale=6, min_width=360):
+            with gr.Column(scale=6, min_width=360, elem_classes=["vs-stick"]):
                 self.board = make_panel(
                     "Bring a picture or a video, choose a tool, and run it.",
                     "vs-large",
