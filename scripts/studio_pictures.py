@@ -25,6 +25,7 @@ from vtool.demos.studio.options import Options
 
 OUT = Path(__file__).parents[1] / "docs" / "demo" / "images"
 SIZE = {"width": 1360, "height": 900}
+TALL = {"width": 1360, "height": 1400}
 LARGEST = 150_000
 GIF_BYTES = 1_000_000
 
@@ -73,7 +74,7 @@ def pen(page: Page) -> None:
     page.wait_for_timeout(1200)
     page.locator("#vs-pen-image button").first.click()
     page.wait_for_timeout(500)
-    page.mouse.wheel(0, 330)
+    page.evaluate("window.scrollTo(0, 100)")
     page.wait_for_timeout(500)
 
 
@@ -85,6 +86,8 @@ def video(page: Page) -> None:
     ended(page, "video")
     page.locator("#vs-chat-video .vs-call").first.click()
     page.wait_for_timeout(1000)
+    page.evaluate("window.scrollTo(0, 330)")
+    page.wait_for_timeout(300)
 
 
 def compare(page: Page) -> None:
@@ -94,6 +97,7 @@ def compare(page: Page) -> None:
     page.get_by_role("button", name="Ask both").click()
     for side in ("left", "right"):
         page.wait_for_selector(f"#vs-compare-{side} .vs-end", timeout=60_000)
+    page.evaluate("window.scrollTo(0, 420)")
     page.wait_for_timeout(500)
 
 
@@ -226,7 +230,8 @@ def tour(browser: Any, address: str, scheme: str, only: str) -> None:
     for station in STATIONS:
         if only and only != station.__name__:
             continue
-        page = browser.new_page(viewport=SIZE, color_scheme=scheme)
+        size = TALL if station is pen else SIZE
+        page = browser.new_page(viewport=size, color_scheme=scheme)
         page.goto(address)
         page.wait_for_selector("#vs-ask-image", timeout=60_000)
         if station is pen:
