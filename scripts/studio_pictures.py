@@ -25,7 +25,7 @@ from vtool.demos.studio.options import Options
 
 OUT = Path(__file__).parents[1] / "docs" / "demo" / "images"
 SIZE = {"width": 1360, "height": 900}
-TALL = {"width": 1360, "height": 1400}
+TALL = {"width": 1360, "height": 1600}
 LARGEST = 150_000
 GIF_BYTES = 1_000_000
 

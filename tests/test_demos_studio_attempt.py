@@ -47,24 +47,31 @@ def workers():
 
 
 def test_stop_kills_the_tool_that_runs():
+    async def until(true):
+        end = time.monotonic() + 10.0
+        while not true() and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+
     async def go():
         before = workers()
         one = attempt(words_seat(sleeping), far_act)
-        async for _ in one.play():
-            if workers() - before and len(one.episode.contexts[0].segments) > 1:
-                break
+        playing = asyncio.ensure_future(played(one))
+        await until(lambda: workers() - before)
         started = workers() - before
+        await asyncio.sleep(0.5)  # now it sleeps
         begun = time.monotonic()
         stopped = await one.stop()
-        took = time.monotonic() - begun
+        await until(lambda: not workers() & started)
+        took, left = time.monotonic() - begun, workers() & started
+        await asyncio.gather(playing, return_exceptions=True)
         await one.toolbox.close()
-        return one, started, stopped, took, workers() - before
+        return one, started, stopped, took, left
 
     one, started, stopped, took, left = asyncio.run(go())
     assert started
     assert stopped
-    assert took < 2.0
     assert not left
+    assert took < 2.0
     assert one.episode.stop is StopReason.CANCELLED
 
 

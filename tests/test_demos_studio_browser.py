@@ -165,6 +165,8 @@ def test_a_box_is_drawn_and_the_policy_goes_on_from_there(page, examples):
     page.locator("#vs-pen-image button").first.click()
     calls = page.locator("#vs-calls-image textarea")
     until(lambda: "[600, 600, 900, 900]" in calls.input_value())
+    area = page.locator("#vs-pen-image").bounding_box()
+    assert area["x"] + area["width"] <= page.viewport_size["width"]
     page.locator("#vs-go-image").click()
     chat = page.locator("#vs-chat-image")
     expect(chat.locator(".vs-tag.pen")).to_contain_text("edited by hand")
