@@ -38,9 +38,13 @@ $(VENV)/.video: $(PY) pyproject.toml $(CONSTRAINTS)
 	$(PY) -m pip install -q $(PIN) -e ".[train,video]"
 	touch $@
 
+$(VENV)/.demo: $(PY) pyproject.toml $(CONSTRAINTS)
+	$(PY) -m pip install -q $(PIN) -e ".[train,video,vision,demo]"
+	touch $@
+
 $(VENV)/.dev: $(PY) pyproject.toml $(CONSTRAINTS)
-	$(PY) -m pip install -q $(PIN) -e ".[train,photos,fast,video,decord,vision,segment,spatial,mcp,lora,dev]"
-	touch $@ $(VENV)/.run $(VENV)/.video
+	$(PY) -m pip install -q $(PIN) -e ".[train,photos,fast,video,decord,vision,segment,spatial,mcp,lora,demo,dev]"
+	touch $@ $(VENV)/.run $(VENV)/.video $(VENV)/.demo
 
 install: $(VENV)/.dev ## The environment for work on vtool itself, in .venv
 
@@ -68,8 +72,8 @@ types: $(VENV)/.dev ## Types alone
 bench: $(VENV)/.dev ## Every benchmark, one after the other; results under benchmarks/results
 	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) $$file; done
 
-demo: $(VENV)/.run ## One question answered by the shipped policy, as a page in runs/demo
-	$(PY) scripts/demo.py $(ARGS)
+demo: $(VENV)/.demo ## The studio in your browser: watch an agent think with images, and take the pen
+	$(VENV)/bin/vtool demo $(ARGS)
 
 system-deps: ## What comes from the operating system: bubblewrap, chromium, libusb (for open3d)
 	@missing=""; \

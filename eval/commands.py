@@ -258,6 +258,21 @@ def compare(
         typer.echo(to_markdown(found))
 
 
+@app.command("export")
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished evaluation.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The log file.")] = None,
+    pictures: Annotated[
+        bool, typer.Option(help="Put pictures into it, made smaller; else name them.")
+    ] = True,
+) -> None:
+    """Write an evaluation as a log of Inspect, for its viewer and analysis tools."""
+    from .bridges.inspect_log import write_inspect_log
+
+    plain = _main(folder)
+    typer.echo(str(write_inspect_log(plain, out or plain / "inspect.json", pictures=pictures)))
+
+
 def _main(folder: Path) -> Path:
     """The folder itself, or the plain run in it."""
     from .results import SAMPLES

@@ -27,9 +27,7 @@ def write_ply(cloud: Cloud, path: Path | str) -> None:
     Path(path).write_bytes(head.encode("ascii") + cloud.points.astype("<f4").tobytes())
 
 
-def write_glb(
-    cloud: Cloud, path: Path | str, colors: NDArray[np.uint8] | None = None
-) -> None:
+def write_glb(cloud: Cloud, path: Path | str, colors: NDArray[np.uint8] | None = None) -> None:
     """Write a binary glTF file of points; y is turned up and z back, as that format has them.
 
     Args:
