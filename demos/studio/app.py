@@ -12,6 +12,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gradio as gr
 from starlette.middleware import Middleware
 
+from .closed import close_doors
 from .compare_tab import CompareTab
 from .examples import picture_examples, video_examples
 from .guard import HostGuard, check_password, known_hosts
@@ -37,6 +38,7 @@ _HEAD = """
 
 def build(studio: Studio) -> gr.Blocks:
     """The page."""
+    close_doors()
     with gr.Blocks(
         title=TITLE,
         analytics_enabled=False,
@@ -93,6 +95,11 @@ def look() -> str:
     return files(__package__).joinpath("theme.css").read_text(encoding="utf-8")
 
 
+def upload_bound(options: Options) -> str:
+    """The largest upload, as Gradio reads it."""
+    return f"{options.max_upload_mb}mb"
+
+
 def launch(page: gr.Blocks, options: Options, *, wait: bool = True) -> str:
     """Serve a page.
 
@@ -113,7 +120,7 @@ def launch(page: gr.Blocks, options: Options, *, wait: bool = True) -> str:
         server_name=options.host,
         server_port=options.port or None,
         auth=admit if password is not None else None,
-        max_file_size=f"{options.max_upload_mb}mb",
+        max_file_size=upload_bound(options),
         allowed_paths=[],
         share=False,
         quiet=True,

@@ -81,7 +81,7 @@ class AskTab(ABC):
             with gr.Column(scale=5, min_width=340):
                 self._question()
                 self.chat = make_panel(FIRST, "vs-conversation", elem_id=f"vs-chat-{self.name}")
-            with gr.Column(scale=6, min_width=360):
+            with gr.Column(scale=6, min_width=360, elem_classes=["vs-stick"]):
                 self.board = make_panel(
                     self.invitation, "vs-large", elem_id=f"vs-board-{self.name}"
                 )

@@ -146,6 +146,7 @@ class CompareTab:
             assert place.attempt is not None
             async for _ in place.attempt.play():
                 yield side_panel(title, place), facts(place)
+            yield side_panel(title, place), facts(place)  # how it ended
         except VToolError as err:
             yield join([tag("h3", title), notice(str(err), "bad")]), {"error": str(err)}
 

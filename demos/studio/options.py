@@ -34,7 +34,7 @@ class Options:
     runs: Path = field(default_factory=lambda: Path("runs"))
     host: str = "127.0.0.1"
     port: int = 7860
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     hosts: tuple[str, ...] = ()
     max_waiting: int = 64
     at_once: int = 8

@@ -17,6 +17,9 @@ from .path import PathView
 THUMB = 132
 """Longest side of a picture in the conversation and the strip, in pixels of the page."""
 
+MANY = 4
+"""Pictures of one step beyond which they are shown small in the conversation."""
+
 
 def hue(number: int) -> int:
     """Hue of a call's number, the same wherever it is seen."""
@@ -79,7 +82,8 @@ def _step(path: PathView, k: int, step: Step, asked: Asked) -> Html:
         _answer(step),
     ]
     sights = [s for s in step.sights if not s.marks]
-    shown = tag("div", [thumb(s) for s in sights], class_="vs-thumbs") if sights else None
+    size = "vs-thumbs many" if len(sights) > MANY else "vs-thumbs"
+    shown = tag("div", [thumb(s) for s in sights], class_=size) if sights else None
     kind = "policy" if step.who in ("policy", "teacher") else step.who
     return tag("li", head, *said, shown, class_=f"vs-step {kind}", id=f"step-{k + 1}")
 

@@ -56,7 +56,7 @@ class ReplayTab:
                 self.episode = open_list([], "Episode", elem_id="vs-episode")
                 self.step = gr.Slider(1, 2, value=1, step=1, label="Up to step", elem_id="vs-step")
                 self.chat = make_panel(FIRST, "vs-conversation", elem_id="vs-chat-replay")
-            with gr.Column(scale=6, min_width=360):
+            with gr.Column(scale=6, min_width=360, elem_classes=["vs-stick"]):
                 self.score = make_panel("Score and facts appear here.", "vs-score")
                 self.board = make_panel(NOTHING, "vs-large", elem_id="vs-board-replay")
                 self.film = make_panel(STRIP, "vs-strip", elem_id="vs-film-replay")

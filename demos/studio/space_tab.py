@@ -56,7 +56,7 @@ class SpaceTab:
             with gr.Column(scale=5, min_width=340):
                 self._inputs()
                 self.said = make_panel(FIRST, "vs-said", elem_id="vs-space-said")
-            with gr.Column(scale=6, min_width=360):
+            with gr.Column(scale=6, min_width=360, elem_classes=["vs-stick"]):
                 self.model = gr.Model3D(
                     label="Points in space: drag to turn, wheel to come closer",
                     height=460,

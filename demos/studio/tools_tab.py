@@ -45,7 +45,7 @@ class ToolsTab:
                     "vs-said",
                     elem_id="vs-tool-answer",
                 )
-            with gr.Column(scale=6, min_width=360):
+            with gr.Column(scale=6, min_width=360, elem_classes=["vs-stick"]):
                 self.board = make_panel(
                     "Bring a picture or a video, choose a tool, and run it.",
                     "vs-large",
@@ -220,7 +220,8 @@ def about(name: str) -> Html:
 
 def field(param: Param, bench: Workbench, key: tuple[Any, ...]) -> Any:
     """One argument as a field."""
-    name = param.name if param.required else f"{param.name} (may be left out)"
+    # With a colon, since Gradio takes a bare "image" for one of its own messages.
+    name = f"{param.name}:" if param.required else f"{param.name} (may be left out)"
     told = {"label": name, "info": param.description, "key": key, **_FIELD}
     known = bench.fitting(param.kind)
     before = bench.given.get(param.name)
