@@ -26,15 +26,23 @@ def check_benchmark(found: Benchmark, root: str | Path) -> DataReport:
     if not isinstance(tasks, Sequence):
         tasks = tuple(tasks)
     names = getattr(tasks, "ids", None) or [t.id for t in tasks]
-    seen: dict[str, int] = {}
-    findings: list[Finding] = []
+    findings = list(_ids(names))
     for at, name in enumerate(names, 1):
-        if name in seen:
-            said = f"id was used by question {seen[name]}; expected one id per question"
-            findings.append(Finding(Level.ERROR, "duplicate_id", at, name, said))
-        seen.setdefault(name, at)
         findings += _question(found, tasks, at, name)
     return DataReport(str(root), len(names), tuple(findings))
+
+
+def _ids(names: Sequence[str]) -> Iterator[Finding]:
+    """Every question has an id of its own: samples are kept, gone on with and compared by it."""
+    seen: dict[str, int] = {}
+    for at, name in enumerate(names, 1):
+        if not name.strip():
+            said = "the question has no id; expected one id per question"
+            yield Finding(Level.ERROR, "missing_id", at, name, said)
+        elif name in seen:
+            said = f"id was used by question {seen[name]}; expected one id per question"
+            yield Finding(Level.ERROR, "duplicate_id", at, name, said)
+        seen.setdefault(name, at)
 
 
 def _question(found: Benchmark, tasks: Sequence[Task], at: int, name: str) -> Iterator[Finding]:

@@ -95,7 +95,10 @@ def check_data(path: str | Path, *, root: str | Path | None = None) -> DataRepor
 
 
 def _duplicate(row: Row, lines: dict[str, int]) -> Iterator[Finding]:
-    if row.id in lines:
+    if not row.id.strip():
+        said = "the id is blank; expected one id per row, or none to be named by its line"
+        yield Finding(Level.ERROR, "missing_id", row.line, row.id, said)
+    elif row.id in lines:
         said = f"id was used on line {lines[row.id]}; expected one id per row"
         yield Finding(Level.ERROR, "duplicate_id", row.line, row.id, said)
     else:
