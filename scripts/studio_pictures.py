@@ -39,7 +39,7 @@ def tab(page: Page, name: str) -> None:
 def example(page: Page, number: int) -> None:
     """Take an example of the tab that is open."""
     page.locator(".vs-example:visible").nth(number).click()
-    page.wait_for_timeout(1200)
+    page.wait_for_timeout(2500)
 
 
 def choose(page: Page, label: str, number: int = 0) -> None:
