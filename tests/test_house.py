@@ -292,6 +292,7 @@ def test_the_wheel_has_one_top_level_name(wheel):
         "assets/tiny/clean/model.safetensors",
         "assets/tiny/weak/tokenizer.json",
         "assets/tiny/moments/model.safetensors",
+        "assets/tiny/joint/model.safetensors",
     ):
         assert f"vtool/{needed}" in names
 

@@ -111,7 +111,7 @@ class ToolsTab:
             [*self.panels, self.state],
             show_progress="hidden",
             api_visibility="private",
-            trigger_mode="once",
+            trigger_mode="always_last",
             concurrency_limit=self.studio.options.at_once,
             concurrency_id="play",
         )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from vtool.media import Image
 from vtool.worlds.drawing import COLORS
+from vtool.worlds.icons import KINDS
 from vtool.worlds.moments import Ask
 
 _COLOR = f"(?:{'|'.join(COLORS)})"
@@ -24,17 +25,25 @@ _ZOOM = tuple(
         r"what colour is the circle at the PLACE\?",
     )
 )
+_JOINT = (
+    *_ZOOM,
+    re.compile(r"where is the circle with the digit \d\?"),
+    re.compile(f"which shape covers more, the {_COLOR} or the {_COLOR} one\\?"),
+    re.compile(f"how many (?:{'|'.join(KINDS)})e?s? are there\\?"),
+)
 _MOMENTS = tuple(re.compile(re.escape(ask.words)) for ask in Ask)
 
 _WORLDS: Mapping[str, tuple[tuple[re.Pattern[str], ...], str]] = {
     "tiny/clean": (_ZOOM, "coloured circles with small digits"),
     "tiny/weak": (_ZOOM, "coloured circles with small digits"),
+    "tiny/joint": (_JOINT, "circles with small digits, camouflaged shapes and small icons"),
     "tiny/moments": (_MOMENTS, "a coloured flash in a small made-up video"),
 }
 
 _FORMS: Mapping[str, str] = {
     "tiny/clean": "what digit is in the red circle?",
     "tiny/weak": "what digit is in the red circle?",
+    "tiny/joint": "where is the circle with the digit 3?",
     "tiny/moments": "what colour is the flash and when?",
 }
 _SIZES = ((384, 384), (768, 768))
