@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vtool.errors import DataError
+from vtool.intervals import bootstrap, clusters, mcnemar, mean, permutation
 from vtool.message import Json
 
 from .attempt import Attempt
-from .intervals import bootstrap, clusters, mcnemar, mean, permutation
 from .results import read_samples
 
 

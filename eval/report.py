@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from vtool.intervals import bootstrap, clusters, mean, wilson
 from vtool.message import Json
 
 from .attempt import Attempt
-from .intervals import bootstrap, clusters, mean, wilson
 
 MAX_VALUES = 12
 """Tags with more values than this are identifiers, not kinds; they get no table."""

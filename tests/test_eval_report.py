@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from vtool.eval.attempt import Attempt
-from vtool.eval.intervals import wilson
 from vtool.eval.report import summarise, to_markdown
 
+from vtool.intervals import wilson
 from vtool.record import StopReason
 
 
