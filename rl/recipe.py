@@ -278,10 +278,11 @@ def _body(path: Path, inside: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in inside:
         raise RecipeError(f"recipe {path} extends itself by way of {base!r}")
     beside = path.parent / f"{base}.yaml"
-    found = beside if beside.is_file() else recipe_path(base)
+    own = beside.resolve() == path.resolve()  # a file of yours may be called as what it extends
+    found = beside if beside.is_file() and not own else recipe_path(base)
     below = _body(found, (*inside, path.resolve()))
-    own = {key: value for key, value in below.items() if key not in ("about", "stages")}
-    return merged(own, body)
+    taken = {key: value for key, value in below.items() if key not in ("about", "stages")}
+    return merged(taken, body)
 
 
 def recipe_path(name: str | Path) -> Path:

@@ -1,0 +1,1 @@
+"""Methods side by side: equal sampled tokens, equal seeds, on worlds whose best play is known."""

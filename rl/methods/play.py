@@ -1,0 +1,200 @@
+"""Play one trial: learn until the tokens are spent, then measure on held-out questions."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vtool.errors import VToolError
+from vtool.record import Episode
+from vtool.statistics import count_episode
+from vtool.task import Task
+from vtool.worlds.world import World, worlds
+
+from ..assembly import open_tasks, quiet_libraries, seed_everything, write_world
+from ..collect import Collected
+from ..group_filter import FilterSpec
+from ..learner import LearnerStopped
+from ..recipe import DataSpec, Recipe
+from ..rollout_sampler import Flat
+from ..trainer import Trainer
+from .trial import START, Trial, name_of, recipe_of
+
+CURVE = ("accuracy", "reward/total", "tool_rate", "calls", "entropy", "dead_groups", "replayed")
+"""What is kept of a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What came of a trial; one line of the results.
+
+    Args:
+        key: Of the trial.
+        ground: Where.
+        method: What.
+        seed: Of training.
+        tokens: Sampled tokens that training took, refused groups and lost branches counted.
+        budget: That it was to take.
+        steps: Optimisation steps.
+        episodes: Attempts that were played to learn from, refused groups left out.
+        turns: Completions that were sampled; a turn that attempts share counts once.
+        seconds: Of training, on whatever else the machine did.
+        curve: For each step the tokens so far and the numbers in `CURVE`.
+        held_out: See `measure`.
+        error: Why there are no numbers: the method and the ground do not go together.
+    """
+
+    key: str
+    ground: str
+    method: str
+    seed: int
+    budget: int
+    tokens: int = 0
+    steps: int = 0
+    episodes: int = 0
+    turns: int = 0
+    seconds: float = 0.0
+    curve: Sequence[Mapping[str, float]] = ()
+    held_out: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+def play_trial(trial: Trial, out: Path) -> Row:
+    """Learn and measure.
+
+    Args:
+        trial: What to play.
+        out: Folder of the comparison; worlds are written to `out/worlds` once.
+
+    A method that cannot be played here, or whose learning breaks down, is a row with `error`; a
+    fault of ours is raised.
+    """
+    quiet_libraries()
+    row = Row(trial.key, name_of(trial.ground), name_of(trial.method), trial.seed, trial.tokens)
+    try:
+        recipe = laid_out(recipe_of(trial), out)
+        seed_everything(recipe.seed, recipe.threads)
+        trainer = Trainer(recipe, out / "worlds")
+        try:
+            return learnt(trainer, trial, row)
+        finally:
+            asyncio.run(trainer.close())
+    except (VToolError, LearnerStopped) as err:
+        return dataclasses.replace(row, error=f"{type(err).__name__}: {err}")
+
+
+def learnt(trainer: Trainer, trial: Trial, row: Row) -> Row:
+    """The row of a trial that can be played."""
+    began, curve, episodes = time.monotonic(), [], 0
+    steps = 0 if trial.method == START else trainer.recipe.steps
+    tokens = 0
+    while trainer.step_number < steps and tokens < trial.tokens:
+        metrics, _ = asyncio.run(trainer.step())
+        tokens = trainer.engine.counters.decoded_tokens
+        episodes += int(metrics["episodes"])
+        kept = {k: round(float(metrics[k]), 5) for k in CURVE if k in metrics}
+        curve.append({"tokens": tokens, **kept})
+    spent, turns = time.monotonic() - began, trainer.engine.counters.rows
+    return dataclasses.replace(
+        row,
+        tokens=tokens,
+        steps=trainer.step_number,
+        episodes=episodes,
+        turns=turns,
+        seconds=round(spent, 2),
+        curve=curve,
+        held_out=measure(trainer),
+    )
+
+
+def laid_out(recipe: Recipe, out: Path) -> Recipe:
+    """The recipe with its worlds as files that all trials share."""
+    return dataclasses.replace(
+        recipe,
+        data=filed(recipe.data, out),
+        eval=dataclasses.replace(recipe.eval, data=filed(recipe.eval.data, out)),
+    )
+
+
+def filed(spec: DataSpec, out: Path) -> DataSpec:
+    """The same tasks, read from a folder that is named after how they were made."""
+    if spec.path is not None:
+        return spec
+    told = [f"{k}-{v}" for k, v in sorted(spec.options.items())]
+    folder = out / "worlds" / "_".join([spec.world, *told]).replace("/", "-")
+    return dataclasses.replace(spec, path=str(write_world(spec, folder)))
+
+
+def measure(trainer: Trainer) -> dict[str, Any]:
+    """Greedy play of the ground's held-out questions, scored as the world scores.
+
+    Returns:
+        `right` (a string of 0 and 1, in the order of the questions), `kinds` (the share right and
+        calls by what the questions need), means of calls and sampled tokens, and by tool how
+        often it is called a question.
+    """
+    spec = trainer.recipe.eval
+    world = worlds.get(spec.data.world)
+    tasks = open_tasks(spec.data, trainer.out, "eval-data")
+    chosen = [tasks[i] for i in range(min(spec.count, len(tasks)))]
+    collector = trainer.collector
+    seat = collector.seats["policy"]
+    greedy = dataclasses.replace(seat.sampling, temperature=0.0)
+    alone = dataclasses.replace(
+        collector,
+        seats={"policy": dataclasses.replace(seat, sampling=greedy)},
+        group_size=1,
+        sampler=Flat(),
+        filter=FilterSpec(),
+        rescue=None,
+        learn=None,
+    )
+    found = asyncio.run(alone.collect(lambda n: chosen, len(chosen), key=(0,)))
+    return summary(world, rows_of(found))
+
+
+def rows_of(found: Collected) -> list[tuple[Task, Episode]]:
+    """Questions with their attempts."""
+    return [(t, g.episodes[0]) for t, g in zip(found.tasks, found.groups, strict=True)]
+
+
+def summary(world: World, rows: Sequence[tuple[Task, Episode]]) -> dict[str, Any]:
+    """See `measure`."""
+    right = [world.right(task, episode) for task, episode in rows]
+    counts = [count_episode(e) for _, e in rows]
+    called = Counter(o.bound.tool for _, e in rows for o in e.outcomes() if o.bound is not None)
+    calls = [c.calls for c in counts]
+    return {
+        "n": len(rows),
+        "accuracy": sum(right) / len(rows),
+        "net": sum(right) / len(rows) - world.price * sum(calls) / len(rows),
+        "calls": sum(calls) / len(rows),
+        "tokens": sum(c.policy_tokens for c in counts) / len(rows),
+        "tools": {k: n / len(rows) for k, n in sorted(called.items())},
+        "kinds": by_kind(rows, right, calls),
+        "right": "".join("01"[r] for r in right),
+        "asked": calls,
+    }
+
+
+def by_kind(
+    rows: Sequence[tuple[Task, Episode]], right: Sequence[bool], calls: Sequence[int]
+) -> dict[str, dict[str, float]]:
+    """Share right and calls by how many looks a question needs."""
+    kinds: dict[str, list[int]] = {}
+    for i, (task, _) in enumerate(rows):
+        kinds.setdefault(str(task.tags.get("zooms", "all")), []).append(i)
+    return {
+        kind: {
+            "n": len(at),
+            "accuracy": sum(right[i] for i in at) / len(at),
+            "calls": sum(calls[i] for i in at) / len(at),
+        }
+        for kind, at in sorted(kinds.items())
+    }
