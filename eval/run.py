@@ -208,7 +208,9 @@ async def _play_all(
             key = sample_key(task, number, run.contract)
             episode = await run.attempt(task, index, number)
             if writer is not None:
-                writer.write(episode, None, _meta(task, number, key))
+                # Packing pictures takes long enough to hold up everybody else's turn.
+                meta = _meta(task, number, key)
+                await asyncio.to_thread(writer.write, episode, None, meta)
             work = run.scorer(episode, task, number, key)
             scored[index, number] = (
                 await work if run.scorer.judging is None else asyncio.create_task(work)

@@ -137,10 +137,15 @@ class Image:
         """
         return cls.decode(read_base64(text), max_pixels=max_pixels)
 
-    def encode(self, kind: Literal["PNG", "JPEG"] = "PNG") -> bytes:
-        """The picture as the bytes of a file (PNG is lossless)."""
+    def encode(self, kind: Literal["PNG", "JPEG"] = "PNG", *, level: int = 6) -> bytes:
+        """The picture as the bytes of a file (PNG is lossless).
+
+        Args:
+            kind: Of file.
+            level: How hard PNG is packed, 0 to 9; 1 takes a quarter of the time of 6.
+        """
         out = io.BytesIO()
-        options = {"quality": 92} if kind == "JPEG" else {}
+        options = {"quality": 92} if kind == "JPEG" else {"compress_level": level}
         PILImage.fromarray(self.pixels).save(out, kind, **options)
         return out.getvalue()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ class TraceRecord:
 class TraceWriter:
     """Appends episodes to a trace; each line is complete on disk before the next begins.
 
+    Several threads may write at once: pictures side by side, lines one after the other.
+
     Args:
         folder: The trace; made if missing, continued if there.
     """
@@ -52,6 +55,7 @@ class TraceWriter:
         (self.folder / "media").mkdir(parents=True, exist_ok=True)
         path = self.folder / "episodes.jsonl"
         _drop_torn_line(path)
+        self._lines = threading.Lock()
         self._file = path.open("a", encoding="utf-8")
 
     def __enter__(self) -> TraceWriter:
@@ -75,8 +79,10 @@ class TraceWriter:
             "score": None if score is None else encode_score(score),
             "meta": dict(meta or {}),
         }
-        self._file.write(json.dumps(body, ensure_ascii=True) + "\n")
-        self._file.flush()
+        line = json.dumps(body, ensure_ascii=True) + "\n"
+        with self._lines:
+            self._file.write(line)
+            self._file.flush()
 
     def close(self) -> None:
         """Flush to disk."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -265,8 +266,9 @@ def _depth(value: DepthMap) -> Json:
 def _keep(image: Image, media: Path) -> str:
     path = media / f"{image.digest}.png"
     if not path.exists():
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(image.encode("PNG"))
+        temporary = path.with_suffix(_mine())
+        # Quickly rather than tightly: packing pictures is most of what writing an episode costs.
+        temporary.write_bytes(image.encode("PNG", level=1))
         temporary.replace(path)
     return image.digest
 
@@ -277,13 +279,18 @@ def _keep_file(video: Video, media: Path) -> str:
     suffix = video.path.suffix.lower() if video.path.suffix[1:].isalnum() else ""
     path = media / f"{video.digest}{suffix}"
     if not path.exists():
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        temporary = path.with_suffix(_mine())
         try:
             os.link(video.path, temporary)
         except OSError:
             shutil.copyfile(video.path, temporary)
         temporary.replace(path)
     return path.name
+
+
+def _mine() -> str:
+    """Ends the name of a file that this thread alone writes."""
+    return f".{os.getpid()}-{threading.get_ident()}.tmp"
 
 
 def _pack(array: NDArray[Any]) -> str:
