@@ -24,6 +24,7 @@ from ..learner import LearnerStopped
 from ..recipe import DataSpec, Recipe
 from ..rollout_sampler import Flat
 from ..trainer import Trainer
+from .demonstrations import with_demonstrations
 from .trial import START, Trial, name_of, recipe_of
 
 CURVE = ("accuracy", "reward/total", "tool_rate", "calls", "entropy", "dead_groups", "replayed")
@@ -115,11 +116,12 @@ def learnt(trainer: Trainer, trial: Trial, row: Row) -> Row:
 
 def laid_out(recipe: Recipe, out: Path) -> Recipe:
     """The recipe with its worlds as files that all trials share."""
-    return dataclasses.replace(
+    found = dataclasses.replace(
         recipe,
         data=filed(recipe.data, out),
         eval=dataclasses.replace(recipe.eval, data=filed(recipe.eval.data, out)),
     )
+    return with_demonstrations(found, out)
 
 
 def filed(spec: DataSpec, out: Path) -> DataSpec:

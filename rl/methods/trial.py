@@ -110,6 +110,8 @@ def method_of(name: str) -> Recipe:
         raise RecipeError(unknown("method", plain, method_names()))
     where = path if path.is_file() else plain
     recipe = load_recipe(where)
+    if recipe.kind != "rl":
+        raise RecipeError(f"a method learns by reinforcement; {plain} is of kind {recipe.kind}")
     if plain == name:
         return recipe
     if not recipe.about.ablation:
@@ -140,7 +142,8 @@ def ground_names() -> list[str]:
 def method_names() -> list[str]:
     """What can be named: the start, variants of ours, and every recipe of the kind rl."""
     variants = (p.stem for p in VARIANTS.glob("*.yaml"))
-    return sorted({START, *variants, *recipe_names()})
+    learning = (n for n in recipe_names() if load_recipe(n).kind == "rl")
+    return sorted({START, *variants, *learning})
 
 
 def unknown(kind: str, name: str, known: Sequence[str]) -> str:

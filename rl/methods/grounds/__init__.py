@@ -1,0 +1,1 @@
+"""Grounds: recipes of which model, questions, tools and sizes count."""

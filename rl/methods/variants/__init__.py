@@ -1,0 +1,1 @@
+"""Methods that differ from another by one thing, for claims."""

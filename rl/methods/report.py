@@ -1,0 +1,169 @@
+"""What came of a comparison: tables of every ground, the claims, curves."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vtool.errors import require
+
+from .claims import CLAIMS, Claim, Finding, findings
+from .trial import START
+
+Row = Mapping[str, Any]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown: for each ground its methods, best first."""
+    grounds = list(dict.fromkeys(r["ground"] for r in rows))
+    return "\n\n".join(ground_table(g, [r for r in rows if r["ground"] == g]) for g in grounds)
+
+
+def ground_table(ground: str, rows: Sequence[Row]) -> str:
+    """Markdown: one ground."""
+    methods = list(dict.fromkeys(r["method"] for r in rows))
+    lines = [
+        f"### {ground}",
+        "",
+        "| method | seeds | accuracy | deviation | calls | tokens a question | steps | attempts |"
+        " turns |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    told = [method_line(m, [r for r in rows if r["method"] == m]) for m in methods]
+    lines += [line for _, line in sorted(told, key=lambda t: -t[0])]
+    return "\n".join([*lines, *refusals(rows)])
+
+
+def refusals(rows: Sequence[Row]) -> list[str]:
+    """Why some methods have no numbers here."""
+    why = {r["method"]: r["error"] for r in rows if r["error"] is not None}
+    return ["", *(f"* {m}: {text}" for m, text in why.items())] if why else []
+
+
+def method_line(method: str, rows: Sequence[Row]) -> tuple[float, str]:
+    """Mean accuracy, and the line of a method on a ground."""
+    good = [r for r in rows if r["error"] is None]
+    if not good:
+        return -1.0, f"| {method} | 0 | | | | | | | |"
+    right = [r["held_out"]["accuracy"] for r in good]
+    spread = f"{statistics.stdev(right):.3f}" if len(right) > 1 else ""
+    means = [statistics.fmean(r["held_out"][k] for r in good) for k in ("calls", "tokens")]
+    counts = [statistics.fmean(r[k] for r in good) for k in ("steps", "episodes", "turns")]
+    at = statistics.fmean(right)
+    cells = [
+        method,
+        str(len(good)),
+        f"{at:.3f}",
+        spread,
+        f"{means[0]:.2f}",
+        f"{means[1]:.0f}",
+        *(f"{c:.0f}" for c in counts),
+    ]
+    return at, f"| {' | '.join(cells)} |"
+
+
+def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> str:
+    """Markdown: what the seeds say of each claim."""
+    lines = [
+        "| claim | source | where | what | first | second | difference (95 %) | p | seeds | |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for claim in claims:
+        lines += [claim_line(found) for found in findings(claim, rows) if found.seeds]
+    return "\n".join(lines)
+
+
+def claim_line(f: Finding) -> str:
+    """One number of one claim."""
+    c = f.claim
+    what = f"{c.first} against {c.second}: {f.wish.measure.__name__} {f.wish.expected}"
+    cells = [
+        c.says,
+        c.source,
+        c.ground,
+        what.replace("_", " "),
+        f"{f.first:.3f}",
+        f"{f.second:.3f}",
+        f"{f.first - f.second:+.3f} ({f.low:+.3f} to {f.high:+.3f})",
+        f"{f.p:.3f}",
+        str(f.seeds),
+        f"**{f.verdict}**",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def curves(rows: Sequence[Row], path: Path, *, window: int = 5) -> Path:
+    """Draw accuracy in training over sampled tokens, a panel a ground, a line a method.
+
+    Args:
+        rows: Of the comparison; lines are means over seeds.
+        path: An .svg or .png to write.
+        window: Steps over which a line is smoothed.
+
+    Raises:
+        MissingExtra: Without matplotlib.
+    """
+    matplotlib = require("matplotlib", "train")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    played = [r for r in rows if r["error"] is None and r["method"] != START and r["curve"]]
+    grounds = list(dict.fromkeys(r["ground"] for r in played))
+    figure, panels = pyplot.subplots(
+        1, len(grounds), figsize=(4.2 * len(grounds), 3.6), squeeze=False, layout="constrained"
+    )
+    for panel, ground in zip(panels[0], grounds, strict=True):
+        mine = [r for r in played if r["ground"] == ground]
+        for number, method in enumerate(dict.fromkeys(r["method"] for r in mine)):
+            xs, ys = smoothed([r for r in mine if r["method"] == method], window)
+            style = ("-", "--", ":")[number // 10 % 3]
+            panel.plot(xs, ys, style, label=method, linewidth=1.4)
+        panel.set_title(ground)
+        panel.set_xlabel("sampled tokens")
+        panel.grid(alpha=0.3)
+    panels[0][0].set_ylabel("accuracy of attempts")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    pyplot.close(figure)
+    return path
+
+
+def smoothed(rows: Sequence[Row], window: int) -> tuple[list[float], list[float]]:
+    """Means over seeds at even places of the tokens, each over `window` steps."""
+    import numpy as np
+
+    end = min(r["curve"][-1]["tokens"] for r in rows)
+    places = np.linspace(0, end, 40)
+    lines = []
+    for row in rows:
+        curve = [c for c in row["curve"] if "accuracy" in c]
+        at = [c["tokens"] for c in curve]
+        values = np.array([c["accuracy"] for c in curve])
+        kernel = np.ones(min(window, len(values)))
+        even = np.convolve(values, kernel, "same") / np.convolve(
+            np.ones(len(values)), kernel, "same"
+        )
+        lines.append(np.interp(places, at, even))
+    return list(map(float, places)), list(map(float, np.mean(lines, axis=0)))
+
+
+def tools_table(rows: Sequence[Row]) -> str:
+    """Markdown: calls a held-out question by tool, before and after learning."""
+    names = sorted({t for r in rows if r["error"] is None for t in r["held_out"]["tools"]})
+    heads = " | ".join(f"`{n}`" for n in names)
+    lines = [
+        f"| world | method | accuracy | {heads} |",
+        "|---|---|---|" + "---|" * len(names),
+    ]
+    for ground, method in dict.fromkeys((r["ground"], r["method"]) for r in rows):
+        mine = [r for r in rows if (r["ground"], r["method"]) == (ground, method)]
+        good = [r["held_out"] for r in mine if r["error"] is None]
+        if good:
+            share = statistics.fmean(h["accuracy"] for h in good)
+            counts = [statistics.fmean(h["tools"].get(n, 0.0) for h in good) for n in names]
+            told = " | ".join(f"{c:.2f}" for c in counts)
+            lines.append(f"| {ground} | {method} | {share:.3f} | {told} |")
+    return "\n".join(lines)

@@ -1,0 +1,286 @@
+"""Methods side by side: what a trial is, that it costs what it may, what the seeds then say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+from vtool.rl.methods import bench
+from vtool.rl.methods.claims import CLAIMS, Expected, Verdict, Wish, accuracy, findings, judged
+from vtool.rl.methods.commands import app
+from vtool.rl.methods.play import play_trial
+from vtool.rl.methods.report import claims_table, curves, table, tools_table
+from vtool.rl.methods.trial import (
+    OF_LEARNER,
+    OF_METHOD,
+    Trial,
+    ground_names,
+    ground_of,
+    method_names,
+    method_of,
+    recipe_of,
+    trials,
+)
+
+from vtool.errors import RecipeError
+from vtool.trace import read_trace
+from vtool.worlds.world import worlds
+
+GROUND = """
+extends: zoom
+name: small
+data: {world: zoom, options: {seed: 1, one: 12, none: 4, ask: calls}}
+eval:
+  count: 8
+  data: {world: zoom, options: {seed: 9, one: 6, none: 2, ask: calls, split: held_out}}
+prompts: 2
+group_size: 4
+steps: 50
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(GROUND)
+    return str(path)
+
+
+def test_the_start_is_played_once_a_ground_and_seeds_come_one_after_the_other():
+    found = trials(["zoom", "two"], ["start", "otc", "gspo"], [0, 1], 100)
+    assert [t.key for t in found[:2]] == ["zoom/start/0/0", "two/start/0/0"]
+    assert [t.seed for t in found[2:]] == [0] * 4 + [1] * 4
+    assert len({t.key for t in found}) == len(found) == 10
+
+
+@pytest.mark.parametrize("method", [m for m in method_names() if m != "start"])
+def test_every_method_is_a_recipe_on_a_ground(method):
+    found = recipe_of(Trial("zoom", method, 3, 10))
+    ground, own = ground_of("zoom"), method_of(method)
+    for key in OF_METHOD:
+        assert getattr(found, key) == getattr(own, key)
+    for key in OF_LEARNER:
+        assert getattr(found.learner, key) == getattr(own.learner, key)
+    for key in ("model", "data", "tools", "prompts", "group_size", "limits", "sampling", "steps"):
+        assert getattr(found, key) == getattr(ground, key)
+    assert (found.seed, found.learner.lr) == (3, ground.learner.lr)
+
+
+def test_recipes_that_do_not_learn_by_reinforcement_are_no_methods():
+    assert "tiny-warmstart" not in method_names()
+    with pytest.raises(RecipeError, match="is of kind tiny"):
+        method_of("tiny-warmstart")
+
+
+@pytest.mark.parametrize("ground", ground_names())
+def test_grounds_stand_on_worlds_and_measure_on_what_was_held_out(ground):
+    recipe = ground_of(ground)
+    assert recipe.eval.data.options["split"] == "held_out"
+    assert recipe.data.world == recipe.eval.data.world
+    assert worlds.get(recipe.data.world)
+    assert recipe.prompts * recipe.group_size == 64
+
+
+@pytest.mark.parametrize(
+    ("ground", "method", "told"),
+    [
+        ("zom", "otc", "did you mean 'zoom'"),
+        ("zoom", "otcc", "did you mean 'otc'"),
+        ("zoom", "answer_only:ablated", "names no ablation"),
+    ],
+)
+def test_names_that_nothing_has(ground, method, told):
+    with pytest.raises(RecipeError, match=told):
+        recipe_of(Trial(ground, method, 0, 1))
+
+
+def test_ablated_is_the_method_without_what_it_is_named_after():
+    whole, without = (recipe_of(Trial("two", m, 0, 1)) for m in ("matchtir", "matchtir:ablated"))
+    assert whole.credit != without.credit
+    assert replace(without, credit=whole.credit) == whole
+
+
+def test_a_trial_ends_with_its_tokens(small, tmp_path):
+    row = play_trial(Trial(small, "answer_only", 0, 700), tmp_path)
+    assert row.error is None
+    assert row.tokens >= 700 > row.curve[-2]["tokens"]
+    assert row.curve[-1]["tokens"] == row.tokens
+    assert len(row.curve) == row.steps
+    assert row.episodes == 8 * row.steps
+    assert row.turns >= row.episodes
+    assert row.held_out["n"] == 8
+    assert row.held_out["right"].count("1") == round(8 * row.held_out["accuracy"])
+    assert sum(k["n"] for k in row.held_out["kinds"].values()) == 8
+
+
+def test_equal_trials_give_equal_rows_and_the_start_learns_nothing(small, tmp_path):
+    one, two = (play_trial(Trial(small, "rescue", 1, 300), tmp_path) for _ in range(2))
+    assert replace(one, seconds=0) == replace(two, seconds=0)
+    start = play_trial(Trial(small, "start", 0, 0), tmp_path)
+    assert (start.steps, start.tokens, list(start.curve)) == (0, 0, [])
+
+
+def test_turns_that_attempts_share_count_once(small, tmp_path):
+    flat = play_trial(Trial(small, "tree:ablated", 0, 400), tmp_path)
+    assert flat.turns >= flat.episodes
+    path = tmp_path / "eight.yaml"
+    path.write_text(GROUND.replace("group_size: 4", "group_size: 8").replace("small", "eight"))
+    tree = play_trial(Trial(str(path), "tree", 0, 400), tmp_path)
+    told = [c["calls"] * 16 + 16 for c in tree.curve]  # as if nobody shared anything
+    assert tree.error is None
+    assert tree.turns < sum(told)
+
+
+def test_a_method_that_does_not_fit_is_a_row_that_says_why(small, tmp_path):
+    row = play_trial(Trial(small, "matchtir", 0, 100), tmp_path)
+    assert row.error is not None
+    assert "call_match" in row.error
+    assert not row.held_out
+
+
+def test_demonstrations_are_the_best_policys_and_right(small, tmp_path):
+    row = play_trial(Trial(small, "demonstrations", 0, 1), tmp_path)
+    assert row.error is None
+    (folder,) = (tmp_path / "worlds").glob("demonstrations-*")
+    kept = list(read_trace(folder))
+    assert len(kept) == 16
+    assert all(r.episode.answer for r in kept)
+
+
+def test_a_comparison_goes_on_where_it_stopped(small, tmp_path):
+    out, told = tmp_path / "out", []
+    wanted = trials([small], ["answer_only"], [0, 1], 200)
+    first = bench.run(wanted, out, processes=2, tell=lambda n, of, row: told.append((n, of)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    lines = (out / bench.RESULTS).read_text().splitlines()
+    # The last line is torn, as by a machine that went down; one trial is lost, the others stay.
+    (out / bench.RESULTS).write_text("\n".join(lines[:2]) + "\n" + lines[2][:40])
+    told.clear()
+    (out / bench.RESULTS).write_text("\n".join(lines[:2]) + "\n")
+    again = bench.run(wanted, out, processes=1, tell=lambda n, of, row: told.append((n, of)))
+    assert told == [(1, 1)]
+    assert [{**r, "seconds": 0} for r in again] == [{**r, "seconds": 0} for r in first]
+
+
+def test_half_a_line_is_left_out_and_a_broken_one_is_told(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps({"key": "a"}) + "\n" + '{"key": "b"')
+    assert [r["key"] for r in bench.read_results(path)] == ["a"]
+    path.write_text('{"key": \n' + json.dumps({"key": "a"}) + "\n")
+    with pytest.raises(Exception, match=r"results.jsonl:1: expected a row"):
+        bench.read_results(path)
+
+
+def row(method: str, seed: int, right: float, ground: str = "zoom", **more: float) -> dict:
+    held = {
+        "accuracy": right,
+        "calls": 1.0,
+        "tokens": 30.0,
+        "tools": {"zoom": 1.0},
+        "kinds": {"0": {"calls": 0.0}, "1": {"calls": 1.0}},
+    }
+    curve = [{"tokens": t, "accuracy": right * t / 300} for t in (100, 200, 300)]
+    body = {"key": f"{ground}/{method}/{seed}", "ground": ground, "method": method, "seed": seed}
+    return {
+        **body,
+        "error": None,
+        "steps": 3,
+        "episodes": 24,
+        "turns": 40,
+        "curve": curve,
+        "held_out": {**held, **more},
+    }
+
+
+def claim():
+    return next(c for c in CLAIMS if c.name == "difficulty weight")
+
+
+@pytest.mark.parametrize(
+    ("gaps", "verdict", "p"),
+    [
+        ([0.1] * 6, Verdict.SHOWN, 2 / 64),
+        ([-0.1] * 6, Verdict.REFUTED, 2 / 64),
+        ([0.1] * 5, Verdict.OPEN, 2 / 32),
+        ([0.1, -0.1, 0.1, -0.1, 0.1, -0.1], Verdict.OPEN, 1.0),
+    ],
+)
+def test_seeds_are_what_is_counted(gaps, verdict, p):
+    rows = [row("answer_only", s, 0.5) for s in range(len(gaps))]
+    rows += [row("dgrpo_after", s, 0.5 + g) for s, g in enumerate(gaps)]
+    (found,) = findings(claim(), rows)
+    assert (found.verdict, found.seeds) == (verdict, len(gaps))
+    assert found.p == pytest.approx(p)
+    assert found.first - found.second == pytest.approx(sum(gaps) / len(gaps))
+
+
+def test_only_seeds_that_both_were_played_from_count():
+    rows = [row("answer_only", s, 0.5) for s in (0, 1)] + [row("dgrpo_after", 1, 0.6)]
+    rows.append({**row("dgrpo_after", 0, 0.9), "error": "did not fit"})
+    (found,) = findings(claim(), rows)
+    assert found.seeds == 1
+    assert found.verdict is Verdict.OPEN
+
+
+@pytest.mark.parametrize(
+    ("gap", "low", "p", "verdict"),
+    [
+        (-0.01, -0.02, 0.03, Verdict.SHOWN),
+        (-0.01, -0.04, 0.5, Verdict.OPEN),
+        (-0.1, -0.2, 0.03, Verdict.REFUTED),
+    ],
+)
+def test_no_less_has_a_margin(gap, low, p, verdict):
+    assert judged(Expected.NO_LESS, gap, low, p) is verdict
+
+
+def test_every_claim_names_what_can_be_played():
+    for c in CLAIMS:
+        for t in c.trials([0], 10):
+            recipe_of(t)
+        assert c.wishes
+        assert all(isinstance(w, Wish) for w in c.wishes)
+    assert accuracy(row("x", 0, 0.25)) == 0.25
+
+
+def test_report_tells_tables_claims_and_curves(tmp_path):
+    rows = [row("answer_only", s, 0.5) for s in range(3)]
+    rows += [row("dgrpo_after", s, 0.7) for s in range(3)]
+    rows.append({**row("matchtir", 0, 0.0), "error": "needs wanted calls", "curve": []})
+    text = table(rows)
+    assert text.index("dgrpo_after") < text.index("answer_only")
+    assert "| dgrpo_after | 3 | 0.700 | 0.000 | 1.00 | 30 | 3 | 24 | 40 |" in text
+    assert "* matchtir: needs wanted calls" in text
+    assert "+0.200" in claims_table(rows)
+    assert "| zoom | answer_only | 0.500 | 1.00 |" in tools_table(rows)
+    drawn = curves(rows, tmp_path / "c.svg").read_text()
+    assert drawn.count("<svg") == 1
+    assert len(drawn) > 4000
+
+
+def test_commands(tmp_path):
+    run = CliRunner()
+    (tmp_path / bench.RESULTS).write_text(json.dumps(row("answer_only", 0, 0.5)) + "\n")
+    told = run.invoke(app, ["report", "--out", str(tmp_path)])
+    assert told.exit_code == 0, told.output
+    assert "| answer_only | 1 | 0.500 |" in told.output
+    assert (tmp_path / "curves.svg").is_file()
+    for words, said in (
+        (["report", "--out", str(tmp_path / "none")], "holds no results"),
+        (["methods", "--seeds", "a", "--out", str(tmp_path)], "expected seeds"),
+        (["methods", "--grounds", "zom", "--out", str(tmp_path)], "did you mean 'zoom'"),
+        (["claims", "nonsense", "--out", str(tmp_path)], "no claim 'nonsense'"),
+    ):
+        found = run.invoke(app, words)
+        assert found.exit_code != 0
+        assert said in str(found.exception)
+
+
+def test_report_is_json_too(tmp_path):
+    (tmp_path / bench.RESULTS).write_text(json.dumps(row("otc", 0, 0.5)) + "\n")
+    told = CliRunner().invoke(app, ["report", "--out", str(tmp_path), "--json"])
+    assert json.loads(told.output)["rows"][0]["method"] == "otc"
+    assert Path(tmp_path / "curves.svg").is_file() is False
