@@ -69,7 +69,7 @@ def _cluster_sums(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     _, at = np.unique(np.asarray(clusters, np.int64), return_inverse=True)
     n = int(at.max()) + 1 if len(at) else 0
-    sums: NDArray[np.float64] = np.bincount(at, np.asarray(values, np.float64), n)
+    sums = np.bincount(at, np.asarray(values, np.float64), n).astype(np.float64)
     return sums, np.bincount(at, minlength=n).astype(np.float64)
 
 
