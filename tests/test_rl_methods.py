@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -284,3 +285,18 @@ def test_report_is_json_too(tmp_path):
     told = CliRunner().invoke(app, ["report", "--out", str(tmp_path), "--json"])
     assert json.loads(told.output)["rows"][0]["method"] == "otc"
     assert Path(tmp_path / "curves.svg").is_file() is False
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "worlds" / "methods.md"
+
+
+def test_what_the_page_shows_can_be_played(tmp_path):
+    """The method and the ground of the page go together, and differ as it says."""
+    shown = re.findall(r"```yaml\n# (\w+\.yaml).*?\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert [name for name, _ in shown] == ["patient.yaml", "pages.yaml"]
+    for name, text in shown:
+        (tmp_path / name).write_text(text)
+    patient, pages = (str(tmp_path / name) for name, _ in shown)
+    recipe = recipe_of(Trial(pages, patient, 0, 10))
+    assert (recipe.estimator, recipe.data.world, recipe.model) == ("rloo", "page", "tiny/clean")
+    assert recipe.learner.loss.clip_high == 0.4

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from typer.testing import CliRunner
 
+from vtool.commands.data import app as data_app
 from vtool.data import load_tasks
 from vtool.data_check import check_data
 from vtool.worlds.dataset import ASKS, draw_many, make
@@ -226,3 +228,33 @@ def test_the_wanted_calls_show_the_target(tmp_path: Path):
     place = task.evidence[-1].shape
     wanted = (place.x1, place.y1, place.x2, place.y2)
     assert (x1, y1, x2, y2) == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [
+        (["zoom", "--count", "3"], 3),
+        (["zoom", "--one", "2", "--two", "1"], 3),
+        (["box", "--count", "2"], 2),
+        (["moments", "--count", "5", "--asks", "what,when"], 6),
+    ],
+)
+def test_as_many_questions_as_were_asked_for(tmp_path, words, rows):
+    done = CliRunner().invoke(data_app, ["make", *words, "--out", str(tmp_path / "w"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output)["rows"] == rows
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["zoom", "--count", "3", "--one", "2"], "they say the same"),
+        (["box", "--one", "2"], "only zoom has such questions"),
+        (["zoom", "--videos", "2"], "--videos is for moments"),
+        (["zoom", "--none", "0", "--one", "0"], "no question was asked for"),
+    ],
+)
+def test_counts_that_would_not_be_read_are_refused(tmp_path, words, told):
+    done = CliRunner().invoke(data_app, ["make", *words, "--out", str(tmp_path / "w")])
+    assert told in str(done.exception)
+    assert not (tmp_path / "w").exists()

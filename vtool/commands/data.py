@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,10 +61,16 @@ def make(
     world: Annotated[str, typer.Argument(help="Which world; `vtool data worlds` lists them.")],
     out: Annotated[Path, typer.Option(help="Folder to write; it must hold no task file.")],
     seed: Annotated[int, typer.Option(help="Of the pictures.")] = 0,
-    count: Annotated[int, typer.Option(min=1, help="Questions, of worlds of one kind.")] = 100,
-    none: Annotated[int, typer.Option(min=0, help="Of zoom: answered by the first look.")] = 0,
-    one: Annotated[int, typer.Option(min=0, help="Of zoom: needing one zoom.")] = 100,
-    two: Annotated[int, typer.Option(min=0, help="Of zoom: needing a zoom into a crop.")] = 0,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Questions; 100 if nothing says how many.")
+    ] = None,
+    none: Annotated[
+        int | None, typer.Option(min=0, help="Of zoom: answered by the first look.")
+    ] = None,
+    one: Annotated[int | None, typer.Option(min=0, help="Of zoom: needing one zoom.")] = None,
+    two: Annotated[
+        int | None, typer.Option(min=0, help="Of zoom: needing a zoom into a crop.")
+    ] = None,
     split: Annotated[str, typer.Option(help="train or held_out.")] = "train",
     photos: Annotated[
         Path | None, typer.Option(help="Folder of photographs to draw on; bundled: scikit-image's.")
@@ -73,20 +80,29 @@ def make(
     ask: Annotated[
         str, typer.Option(help="Of zoom: digit, calls, attributes, levels or box.")
     ] = "digit",
-    videos: Annotated[int, typer.Option(min=1, help="Of moments: how many videos.")] = 100,
+    videos: Annotated[
+        int | None, typer.Option(min=1, help="Of moments: how many videos, each with every ask.")
+    ] = None,
     asks: Annotated[
         str, typer.Option(help="Of moments: questions about each, of what,where,when,both.")
     ] = "what,where,when,both",
     json: AsJson = False,
 ) -> None:
     """Write a world as files: pictures or videos, and a task file such as users bring."""
+    kinds = {"none": none, "one": one, "two": two}
+    check_counts(world, count, kinds, videos)
     if world not in ("zoom", "moments"):
-        _make_other(world, out, seed, count, split, json)
+        _make_other(world, out, seed, count or MANY, split, json)
         return
     if world == "moments":
-        _make_moments(out, seed, videos, asks.split(","), split, json)
+        wanted = asks.split(",")
+        videos = videos or (MANY if count is None else -(-count // len(wanted)))
+        _make_moments(out, seed, videos, wanted, split, json)
         return
-    if not none + one + two:
+    if all(n is None for n in kinds.values()):
+        kinds["one"] = count or MANY
+    counts = {kind: n or 0 for kind, n in kinds.items()}
+    if not sum(counts.values()):
         raise DataError("no question was asked for: give --none, --one or --two a count")
     from vtool.worlds.dataset import make as make_zoom
     from vtool.worlds.photos import write_bundled_photos
@@ -99,9 +115,7 @@ def make(
         tasks = make_zoom(
             out,
             seed=seed,
-            none=none,
-            one=one,
-            two=two,
+            **counts,
             split=split,
             photos=photos,
             sizes=sizes,
@@ -111,9 +125,30 @@ def make(
     except (FileExistsError, FileNotFoundError, ValueError) as err:
         raise DataError(str(err)) from err
     if json:
-        print_json({"tasks": str(tasks), "rows": none + one + two})
+        print_json({"tasks": str(tasks), "rows": sum(counts.values())})
     else:
-        typer.echo(f"{none + one + two} questions in {tasks}")
+        typer.echo(f"{sum(counts.values())} questions in {tasks}")
+
+
+MANY = 100
+"""Questions (or videos) of a world, where nothing says how many."""
+
+
+def check_counts(
+    world: str, count: int | None, kinds: Mapping[str, int | None], videos: int | None
+) -> None:
+    """Refuse a count that the world would not read: nobody should get a hundred for eight.
+
+    Raises:
+        DataError: Counts of another world, or two that say the same.
+    """
+    given = [f"--{kind}" for kind, n in kinds.items() if n is not None]
+    if world == "zoom" and given and count is not None:
+        raise DataError(f"give --count, or {' and '.join(given)}: they say the same")
+    if world != "zoom" and given:
+        raise DataError(f"{' and '.join(given)}: only zoom has such questions; give --count")
+    if videos is not None and (world != "moments" or count is not None):
+        raise DataError("--videos is for moments, without --count")
 
 
 @app.command("worlds")

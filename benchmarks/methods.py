@@ -1,0 +1,120 @@
+"""Methods side by side at equal sampled tokens, and ten claims, each from six seeds.
+
+    python benchmarks/methods.py            play what is missing (hours), then write
+    python benchmarks/methods.py --write    write from what is there, play nothing
+
+Plays under `runs/benchmark-methods` with two processes of one thread; what is there is kept, so it
+may be run in parts. Writes `results/methods.jsonl` (a row a trial), `results/methods.md`, the
+tables of `docs/worlds/methods.md` and its curves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from vtool.rl.methods.bench import RESULTS, read_results, run
+from vtool.rl.methods.claims import CLAIMS
+from vtool.rl.methods.report import claims_table, curves, table, tools_table
+from vtool.rl.methods.trial import Trial, trials
+
+HERE = Path(__file__).parent
+OUT = HERE.parent / "runs" / "benchmark-methods"
+KEPT, PAGE = HERE / "results" / "methods.jsonl", HERE.parent / "docs" / "worlds" / "methods.md"
+CURVES = PAGE.parent / "images" / "methods.svg"
+TOKENS = 80_000
+GROUNDS = ("zoom", "two", "tools", "costly", "flaky")
+METHODS = (
+    "answer_only",
+    "zoom",
+    "dr_grpo",
+    "dapo",
+    "gspo",
+    "deepeyes",
+    "otc",
+    "gigpo",
+    "arpo_branch",
+    "tree",
+    "rescue",
+)
+FURTHER = ("useless", "misleading", "mask", "depth", "detect")
+"""Worlds that are played with the plain method only, to complete the table before and after."""
+
+
+def plan() -> list[Trial]:
+    """Everything that is played."""
+    found = trials(GROUNDS, METHODS, range(3), TOKENS)
+    found += trials(["two"], ["matchtir"], range(3), TOKENS)[1:]
+    for claim in CLAIMS:
+        found += claim.trials(range(6), TOKENS)
+    found += trials(FURTHER, ["answer_only"], range(3), TOKENS)
+    found += trials(["box"], ["grounding"], range(3), TOKENS)
+    return list(dict.fromkeys(found))
+
+
+def compact(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without what no table and no curve reads."""
+    curve = [{k: c[k] for k in ("tokens", "accuracy") if k in c} for c in row["curve"]]
+    held_out = {k: v for k, v in row["held_out"].items() if k != "asked"}
+    return {**row, "curve": curve, "held_out": held_out}
+
+
+def parts(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """The tables of the page, by name."""
+    at = [r for r in rows if r["ground"] in GROUNDS and r["method"] in ("start", *METHODS)]
+    three = [r for r in at if r["seed"] < 3]
+    plain = ("start", "answer_only", "grounding")
+    before = [r for r in rows if r["method"] in plain and r["seed"] < 3]
+    return {
+        "METHODS": table(three),
+        "CLAIMS": claims_table(rows),
+        "TOOLS": tools_table(before),
+    }
+
+
+def fill(page: str, found: dict[str, str]) -> str:
+    """The page with its tables put in anew."""
+    for name, text in found.items():
+        mark = re.compile(f"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        page = mark.sub(lambda m, t=text: m[1] + t + m[2], page)
+    return page
+
+
+def write(rows: list[dict[str, Any]]) -> None:
+    """Results, page and curves."""
+    KEPT.write_text("".join(json.dumps(compact(r)) + "\n" for r in rows), encoding="utf-8")
+    kept = read_results(KEPT)
+    found = parts(kept)
+    head = "# Methods side by side\n\nWritten by `python benchmarks/methods.py`; see "
+    head += "`docs/worlds/methods.md`.\n\n"
+    text = head + "\n\n".join(found.values()) + "\n"
+    KEPT.with_suffix(".md").write_text(text, encoding="utf-8")
+    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
+    curves([r for r in kept if r["ground"] in GROUNDS and r["method"] in METHODS], CURVES)
+
+
+def main() -> int:
+    """Play and write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--write", action="store_true", help="play nothing")
+    args = parser.parse_args()
+    wanted = plan()
+    if args.write:
+        there = {r["key"]: r for r in read_results(OUT / RESULTS)}
+        write([there[t.key] for t in wanted if t.key in there])
+        return 0
+
+    def tell(done: int, of: int, row: dict[str, Any]) -> None:
+        said = row["error"] or f"{row['held_out']['accuracy']:.3f}"
+        print(f"{done}/{of} {row['key']} {row['seconds']:.0f} s {said}", flush=True)
+
+    write(run(wanted, OUT, tell=tell))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
