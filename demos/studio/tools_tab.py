@@ -152,12 +152,16 @@ class ToolsTab:
         """Run a tool on its form."""
         session = self.studio.sessions.of(request.session_hash)
         session.bench.given = given
+        before = len(session.bench.store)
         try:
             await self._run(name, given, session.bench)
         except VToolError as err:
             board, strip, _ = self.show(session.bench)
             return board, strip, notice(str(err), "bad"), gr.skip()
-        return (*self.show(session.bench), -session.count())
+        # The form is drawn anew only where there is more to choose from: what somebody types
+        # while a call is answered must not be lost.
+        made = len(session.bench.store) > before
+        return (*self.show(session.bench), -session.count() if made else gr.skip())
 
     async def run_named(
         self, name: str, arguments: dict[str, Any], request: gr.Request
