@@ -182,11 +182,16 @@ def _line(name: str, c: Cell) -> str:
 
 
 def _tags(attempts: Sequence[Attempt]) -> list[str]:
-    values: dict[str, set[str]] = {}
+    """Tags that sort tasks: few values, and not one of its own for (nearly) every task."""
+    values: dict[str, dict[str, set[str]]] = {}
     for a in attempts:
         for tag, value in a.tags.items():
-            values.setdefault(tag, set()).add(str(value))
-    return sorted(tag for tag, seen in values.items() if 1 < len(seen) <= MAX_VALUES)
+            values.setdefault(tag, {}).setdefault(str(value), set()).add(a.task_id)
+    return sorted(
+        tag
+        for tag, seen in values.items()
+        if 1 < len(seen) <= MAX_VALUES and 2 * len(seen) <= len(set().union(*seen.values()))
+    )
 
 
 def _split(attempts: Sequence[Attempt], tag: str) -> dict[str, Cell]:

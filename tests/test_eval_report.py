@@ -103,5 +103,15 @@ def test_tags_that_are_kinds_get_a_table_and_identifiers_do_not():
 
 
 def test_markdown_escapes_what_would_break_the_table():
-    rows = [attempt(str(i), 1.0, tags={"kind": "x|y" if i else "z"}) for i in range(2)]
+    rows = [attempt(str(i), 1.0, tags={"kind": "x|y" if i % 2 else "z"}) for i in range(4)]
     assert "x\\|y" in to_markdown([summarise(rows, name="n")])
+
+
+def test_a_tag_that_is_another_for_every_task_sorts_nothing():
+    """A hash of the picture is no kind of question, however few questions there are."""
+    attempts = [
+        attempt(str(i), correct=1.0, tags={"layout": f"h{i}", "kind": "ab"[i % 2]})
+        for i in range(4)
+        for _ in range(3)
+    ]
+    assert list(summarise(attempts).by_tag) == ["kind"]
