@@ -70,7 +70,7 @@ def _cluster_sums(
     _, at = np.unique(np.asarray(clusters, np.int64), return_inverse=True)
     n = int(at.max()) + 1 if len(at) else 0
     sums = np.bincount(at, np.asarray(values, np.float64), n)
-    return sums, np.bincount(at, minlength=n).astype(np.float64)
+    return sums.astype(np.float64), np.bincount(at, minlength=n).astype(np.float64)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
