@@ -16,10 +16,13 @@ import torch
 from vtool.config import to_plain
 from vtool.errors import CheckpointError
 from vtool.reward import Unscored
+from vtool.toolbox import Toolbox
+from vtool.worlds.world import worlds
 
-from .assembly import model_folder, quiet_libraries
+from .assembly import make_judges, model_folder, open_tasks, quiet_libraries
 from .batch import Sample, make_sample
 from .collect import Collected
+from .credit_spec import check_options
 from .footprint import adapter_parameters, estimate, train_flops, trainable
 from .recipe import Recipe
 from .shapes import Shape, shape_of
@@ -56,6 +59,7 @@ def dry_run(recipe: Recipe) -> dict[str, Any]:
     except CheckpointError as err:
         if shape_of(recipe.model) is None:
             raise
+        check_parts(recipe)
         return told_by_shape(recipe, str(err))
     small = dataclasses.replace(recipe, group_size=MANY, prompts=1, refill=0, stages=())
     with tempfile.TemporaryDirectory(prefix="vtool-dry-run-") as folder:
@@ -148,6 +152,24 @@ def _estimate(
         "memory_so_far_gib": round(_peak() / 2**30, 3),
         "disk_gib": round(_disk(shape, recipe) / 2**30, 4),
     }
+
+
+def check_parts(recipe: Recipe) -> None:
+    """Find what a run would find at its start, as far as no model is needed for it.
+
+    Raises:
+        UnknownName: A reward part, combine, tool or world that nothing answers to.
+        RecipeError: Options that they do not have.
+        DataError: A task file that cannot be read, or of which no task is left.
+    """
+    Toolbox(recipe.tools)
+    make_judges(recipe)
+    for key, spec in (("data", recipe.data), ("eval.data", recipe.eval.data)):
+        if spec.path:
+            open_tasks(spec, Path())
+        elif key == "data" or recipe.eval.every:
+            options = {k: v for k, v in spec.options.items() if k not in ("seed", "split")}
+            check_options(f"{key}.options", worlds.get(spec.world or "").make, options)
 
 
 def told_by_shape(recipe: Recipe, why: str) -> dict[str, Any]:

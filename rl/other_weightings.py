@@ -35,7 +35,8 @@ def make_combine(name: str, options: Mapping[str, Any]) -> Combine:
     try:
         return combines.get(name)(**options)
     except TypeError as err:
-        raise RecipeError(f"combine {name!r}: {err}") from err
+        known = ", ".join(inspect.signature(combines.get(name)).parameters)
+        raise RecipeError(f"combine {name!r}: {err}; its options: {known}") from err
 
 
 def all_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

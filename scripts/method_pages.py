@@ -124,7 +124,9 @@ def recipes() -> str:
         "`model=FOLDER data={path: my/tasks.jsonl}`. *Known from* says how sure the constants are: "
         "read in released code, in the paper, or only the idea in the abstract; keys after `ours` "
         "are of our choice. `vtool recipes NAME` shows a recipe with all its keys, its ablation "
-        "(changes that take the namesake component out) and the published sizes.",
+        "(changes that take the namesake component out) and the published sizes. What a file does "
+        "not say itself (clip, learning rate, questions a step) is the quick start's (`zoom`), not "
+        "the paper's.",
         "extends: dapo            # your own file says only what differs\nname: mine\n"
         "learner: {lr: 1.0e-4}",
         _table("Recipes", ("recipe", "system", "made of", "known from", "missing here"), rows),

@@ -61,6 +61,8 @@ def test_a_dry_run_leaves_nothing(recipe, tmp_path, capsys, monkeypatch):
         (("{recipe}", "steps"), 2, "key=value"),
         (("{recipe}", "steps=many"), 2, "steps"),
         (("{recipe}", "model=tiny/weka"), 2, "tiny/weak"),
+        (("{recipe}", "group_size=0"), 2, "does not fit: group_size must be at least 1, not 0"),
+        (("{recipe}", "learner.lr=nan"), 2, "does not fit: learner: learner needs lr >= 0"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_code(recipe, tmp_path, capsys, words, code, said):

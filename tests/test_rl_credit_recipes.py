@@ -10,6 +10,7 @@ from vtool.rl.credit_rules import credit_rule, credit_rules, divides
 from vtool.rl.credit_spec import RuleSpec, resolve
 from vtool.rl.group_advantage import group_credits
 from vtool.rl.layout import lay_out
+from vtool.rl.other_weightings import make_combine
 from vtool.rl.recipe import load_recipe
 from vtool.rl.sample_weight import WeightSpec, rank_aware
 
@@ -93,6 +94,38 @@ def test_a_blend_and_an_estimator_are_refused_together():
 )
 def test_which_rules_divide_constants_out(rule, options, wanted):
     assert divides(rule, options) is wanted
+
+
+def by_recipe(name, episodes, marks):
+    """Credit of each attempt's turns, by a shipped recipe's combine and blend."""
+    recipe = load_recipe(name)
+    combine = make_combine(recipe.reward.combine, recipe.reward.options)
+    scores = [combine(m) for m in marks]
+    found = group_credits(
+        episodes, scores, recipe.estimator, recipe.estimator_options, credit=recipe.credit
+    )
+    return [policy_values(c) for c in found]
+
+
+def test_portools_format_counts_and_never_more_than_the_outcome():
+    """Equal outcomes: the step in good form wins. Right in bad form still beats wrong in good."""
+    episodes = [toy_episode(RENDERER, turns=2, seed=i) for i in range(3)]
+    forms = [[1.0, 1.0], [0.0, 1.0], [1.0, 1.0]]
+    marks = [
+        {"format": min(form), "answer": float(n < 2), "turn_format": form}
+        for n, form in enumerate(forms)
+    ]
+    good, bad, wrong = (values[0] for values in by_recipe("portool", episodes, marks))
+    assert good > bad > wrong
+    rules = {r.rule: r for r in load_recipe("portool").credit.blend}
+    assert rules["fork_group"].options["max_turns"] == load_recipe("portool").limits.max_turns
+
+
+def test_openthinkimgs_format_is_centred_like_the_answer():
+    """One number an attempt, inside the group's advantage: equals learn nothing."""
+    episodes = [toy_episode(RENDERER, turns=3, seed=i) for i in range(2)]
+    same = [{"answer": 1.0, "format_mean": 2 / 3, "turn_format": [1.0, 0.0, 1.0]}] * 2
+    assert by_recipe("openthinkimg", episodes, same) == [[0.0] * 3] * 2
 
 
 # ------------------------------------------------------------------------------ strangers

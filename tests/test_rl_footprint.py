@@ -19,7 +19,7 @@ from vtool.rl.policy import Policy
 from vtool.rl.recipe import Recipe, load_recipe, recipe_names
 from vtool.rl.shapes import PUBLISHED, Shape, shape_of
 
-from vtool.errors import CheckpointError
+from vtool.errors import CheckpointError, VToolError
 from vtool.families.adapters import AdapterSpec, add_adapter
 from vtool.families.tiny_configs import random_config
 from vtool.families.vlm import VLM
@@ -169,3 +169,26 @@ def test_a_dry_run_tells_of_a_model_that_is_not_here(monkeypatch):
     assert told["most_tokens_per_step"] == 32 * 8 * 16_384
     with pytest.raises(CheckpointError):
         dry_run.dry_run(dataclasses.replace(Recipe(), model="nobody/nothing"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("reward.combine=hierarchi", "did you mean 'hierarchy'"),
+        ("reward.parts=[format, anser]", "did you mean 'answer'"),
+        ("reward.options={gat: format}", "its options: gate, outcome"),
+        ("tools=[zom]", "did you mean 'zoom'"),
+        ("data.world=zom", "did you mean 'zoom'"),
+        ("data.options={onne: 3}", "did you mean 'one'"),
+        ("data.path=nowhere.jsonl", "cannot read nowhere.jsonl"),
+    ],
+)
+def test_a_dry_run_finds_what_is_misspelt_before_the_model_is_here(monkeypatch, change, said):
+    from vtool.rl import assembly, dry_run
+
+    def missing(name):
+        raise CheckpointError(f"no {name} here")
+
+    monkeypatch.setattr(assembly, "find_checkpoint", missing)
+    with pytest.raises(VToolError, match=said):
+        dry_run.dry_run(load_recipe("qwen3_vl_4b_lora", [change]))

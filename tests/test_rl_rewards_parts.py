@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import vtool.rl.rewards  # noqa: F401  (registers the parts)
 from attempts import BAD_CALL, TARGET, attempt, call, final, look, mark, question, scores
+from vtool.rl.recipe import load_recipe
 
 from vtool.errors import RecipeError
 from vtool.geometry import Box, Mask, Point
@@ -63,6 +64,18 @@ CHOICE = question(Choice(("red", "green", "blue cat"), 2))
 )
 def test_multiple_choice(answer, want):
     assert scores("answer", CHOICE, final(answer)) == want
+
+
+@pytest.mark.parametrize(("recipe", "longest"), [("deepeyes", 1000), ("deepeyes_v2", 300)])
+def test_a_padded_answer_is_wrong_from_the_recipes_length_on(recipe, longest):
+    """Right, but for the points behind it: the reward of a wrong and malformed attempt."""
+    spec = load_recipe(recipe).reward
+    (options,) = [p["answer"] for p in spec.parts if isinstance(p, dict)]
+    for reference, told in ((Answer(("42",)), "42"), (CHOICE.reference, "blue cat")):
+        task = question(reference)
+        for length, want in ((longest - 1, 1.0), (longest, 0.0)):
+            given = told + "." * (length - len(told))
+            assert scores("answer", task, final(given), **options) == want
 
 
 class TestJudge:

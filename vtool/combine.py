@@ -71,6 +71,9 @@ def hierarchy(
 def weighted(weights: Mapping[str, float]) -> Combine:
     """The weighted sum of the parts; parts that judge turns become credit per turn.
 
+    Trap: with an estimator, credit per turn is added as it stands, centred by nothing, so that what
+    every turn gets pushes every turn; take a mean over turns (`format_mean`), or a blend.
+
     Args:
         weights: Part names and their weights.
     """

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vtool.combine import first_unscored, known, number
-from vtool.errors import RecipeError
+from vtool.combine_turns import turn_sum, with_turns
 from vtool.reward import Combine, Marks, Score, Unscored, combines
 from vtool.shaping import scheduled as value_of
 from vtool.shaping import stepped as steps_of
@@ -150,17 +150,32 @@ def gated(gate: str = "format", weights: Weights | None = None, *, closed: float
     return _scored(total, (gate, *inside))
 
 
-def signed(gate: str | None = "format", outcome: str = "answer", *, above: float = 0.5) -> Combine:
+def signed(
+    gate: str | None = "format",
+    outcome: str = "answer",
+    *,
+    above: float = 0.5,
+    turns: str | None = None,
+) -> Combine:
     """1 if right, -1 if wrong or malformed.
 
-    Source: TAPO (with the gate), ReTool (`gate: null`), REVPT.
+    Source: TAPO (with the gate), ReTool (`gate: null`), REVPT; PORTool with `gate: null` and
+    `turns: turn_format`. Trap: marks of turns are not centred, so that only rules which compare
+    steps (`fork_group` of `sum`) should read them.
+
+    Args:
+        gate: Part that must be 1, or None.
+        outcome: Part that says what is right.
+        above: What it must exceed.
+        turns: Part that judges turns in [0, 1]; handed on by turn as -1 to 1.
     """
 
     def total(parts: Mapping[str, Marks]) -> float:
         closed = gate is not None and number(parts, gate) < 1
         return -1.0 if closed or number(parts, outcome) <= above else 1.0
 
-    return _scored(total, (outcome, *([gate] if gate else [])))
+    whole = _scored(total, (outcome, *([gate] if gate else []), *([turns] if turns else [])))
+    return whole if turns is None else with_turns(whole, turns)
 
 
 def stepped(
@@ -240,24 +255,6 @@ def scheduled(
         return dot(parts, fixed)
 
     return _scored(total, (step, *told))
-
-
-def turn_sum(part: str = "call_match") -> Combine:
-    """The sum over turns, with each turn's own credit.
-
-    Source: MatchTIR: the trajectory's reward is the sum of its turns' rewards.
-    """
-
-    def combine(parts: Mapping[str, Marks]) -> Score:
-        lost = first_unscored(parts, (part,))
-        if lost is not None:
-            return Score(parts, lost)
-        marks = known(parts, part)
-        if not isinstance(marks, Sequence):
-            raise RecipeError(f"turn_sum needs one mark a turn from part {part!r}, got {marks!r}")
-        return Score(parts, math.fsum(marks), dict(enumerate(map(float, marks))))
-
-    return combine
 
 
 def dot(parts: Mapping[str, Marks], weights: Weights) -> float:

@@ -119,8 +119,15 @@ def build(cls: type[T], body: Mapping[str, Any], where: str = "recipe") -> T:
         strict = with_config(STRICT)(cls) if not hasattr(cls, "__pydantic_config__") else cls
         return TypeAdapter(strict).validate_python(dict(body))
     except ValidationError as err:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in err.errors()]
+        lines = [_told(e["loc"], e["msg"]) for e in err.errors()]
         raise RecipeError(f"{where} does not fit: " + "; ".join(lines)) from err
+
+
+def _told(keys: tuple[int | str, ...], message: str) -> str:
+    """A complaint of the validator in our words: the key where there is one, and what is wrong."""
+    where = ".".join(map(str, keys))
+    said = message.removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said
 
 
 def check_keys(cls: object, body: object, where: str) -> None:

@@ -7,26 +7,30 @@ from collections import Counter
 from vtool.choice import chosen
 from vtool.equivalence import equivalent
 from vtool.judge import Case, JudgeDown, judges
-from vtool.metrics import exact_match, normalize_answer, too_long
+from vtool.metrics import MAX_ANSWER, exact_match, normalize_answer, too_long
 from vtool.record import Episode, StopReason
 from vtool.reward import Unscored, reward
 from vtool.task import Answer, Attributes, Choice, Task
 
 
 @reward("answer")
-def answer(episode: Episode, task: Task) -> float | None:
+def answer(episode: Episode, task: Task, *, longest: int = MAX_ANSWER + 1) -> float | None:
     """1 if the answer is one of those accepted; for multiple choice, if it picks the right one.
 
     Source: exact match after normalising, as every visual question answering recipe begins.
     Trap: only the answer of the final turn counts; what tools said is never read, and an answer
-    that lists several options picks none.
+    that lists several options picks none. Answers of `longest` characters or more are wrong:
+    1000 in DeepEyes, 300 in DeepEyesV2.
     """
+    given = said(episode)
+    if given is not None and len(given) >= longest:
+        given = None
     if isinstance(task.reference, Choice):
-        picked = chosen(said(episode), task.reference.options)
+        picked = chosen(given, task.reference.options)
         return float(picked == task.reference.correct)
     if not isinstance(task.reference, Answer):
         return None
-    return exact_match(said(episode), task.reference.texts)
+    return exact_match(given, task.reference.texts)
 
 
 @reward("answer_f1")

@@ -31,7 +31,6 @@ SMALL = (
 )
 OWN = {
     "arpo": ("sampler.options={initial: 3, beam: 2}",),
-    "portool": ("sampler.options={starts: 2, fork: 2}",),
     "spear": ("replay.imitation.capacity=4",),
     "craft_gui": (
         "curriculum=[{name: stage, options: {by: zooms, order: [0, 1, 2], until: [1, 2]}}]",
