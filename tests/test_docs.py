@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -91,3 +92,20 @@ def test_commands_that_a_page_names_exist(page):
     known = set(project["entry-points"]["vtool.commands"])
     for command in re.findall(r"(?:^|`)vtool ([a-z]+)", text, re.MULTILINE):
         assert command in known, command
+
+
+def test_the_page_on_measuring_runs(tmp_path):
+    """Its Python prints an accuracy with its interval; every option it names is one."""
+    from vtool.eval.commands import evaluate
+
+    from vtool.worlds.dataset import make
+
+    make(tmp_path / "w", seed=0, one=3, split="held_out")
+    (program,) = blocks("docs/eval/running.md", "python")
+    numbers = [float(word) for word in run(program, tmp_path).split()]
+    assert numbers[1] <= numbers[0] <= numbers[2]
+    text = (ROOT / "docs/eval/running.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(--[a-z-]+)", text)) - {"--model_args"}
+    told = inspect.getsource(evaluate)
+    unknown = {n for n in named if n[2:].replace("-", "_") not in told and n not in told}
+    assert unknown <= {"--runs", "--tasks"}, unknown
