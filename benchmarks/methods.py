@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from typing import Any
 from vtool.rl.methods.bench import RESULTS, read_results, run
 from vtool.rl.methods.claims import CLAIMS
 from vtool.rl.methods.report import claims_table, curves, table, tools_table
-from vtool.rl.methods.trial import Trial, trials
+from vtool.rl.methods.trial import START, Trial, ground_of, trials
 
 HERE = Path(__file__).parent
 OUT = HERE.parent / "runs" / "benchmark-methods"
 KEPT, PAGE = HERE / "results" / "methods.jsonl", HERE.parent / "docs" / "worlds" / "methods.md"
 CURVES = PAGE.parent / "images" / "methods.svg"
+WORLDS, MOMENTS = HERE / "results" / "worlds.json", HERE / "results" / "moments.json"
 TOKENS = 80_000
 GROUNDS = ("zoom", "two", "tools", "costly", "flaky")
 METHODS = (
@@ -39,7 +41,6 @@ METHODS = (
     "gigpo",
     "arpo_branch",
     "tree",
-    "rescue",
 )
 FURTHER = ("useless", "misleading", "mask", "depth", "detect")
 """Worlds that are played with the plain method only, to complete the table before and after."""
@@ -73,7 +74,42 @@ def parts(rows: list[dict[str, Any]]) -> dict[str, str]:
         "METHODS": table(three),
         "CLAIMS": claims_table(rows),
         "TOOLS": tools_table(before),
+        "WORLDS": worlds_table(before),
     }
+
+
+def worlds_table(rows: list[dict[str, Any]]) -> str:
+    """For every ground what is known of its world, and the plain method before and after."""
+    known = json.loads(WORLDS.read_text(encoding="utf-8"))["worlds"]
+    lines = [
+        "| ground | world | start | chance | scripted best, tool off | scripted best | before | "
+        "after (least-most) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(r["ground"] for r in rows):
+        recipe = ground_of(name)
+        mine = [r for r in rows if r["ground"] == name and r["error"] is None]
+        first = [r["held_out"]["accuracy"] for r in mine if r["method"] == START]
+        after = [r["held_out"]["accuracy"] for r in mine if r["method"] != START]
+        if not first or not after:
+            continue
+        world = known[recipe.data.world]
+        shares = [world["off"]["share"], world["best"]["share"]]
+        lines.append(
+            f"| {name} | {recipe.data.world} | `{recipe.model}` | {world['chance']:.2f} | "
+            f"{shares[0]:.2f} | {shares[1]:.2f} | {first[0]:.3f} | "
+            f"**{statistics.fmean(after):.3f}** ({min(after):.3f}-{max(after):.3f}) |"
+        )
+    return "\n".join([*lines, moments_line()])
+
+
+def moments_line() -> str:
+    """The moment world's line, from its own benchmark."""
+    runs = json.loads(MOMENTS.read_text(encoding="utf-8"))["runs"]["joint"].values()
+    before, after = ([r["rows"][w]["qa"][0] for r in runs] for w in ("before", "after"))
+    least = f"**{statistics.fmean(after):.3f}** ({min(after):.3f}-{max(after):.3f})"
+    head = "| (recipe `vital`) | moments | `tiny/moments` | 0.17 | | |"
+    return f"{head} {statistics.fmean(before):.3f} | {least} |"
 
 
 def fill(page: str, found: dict[str, str]) -> str:

@@ -200,7 +200,7 @@ CLAIMS = (
         "rescue",
         "stored successes help where whole groups fail",
         "ARPO for GUI agents",
-        "two",
+        "few",
         "rescue",
         "rescue" + ABLATED,
         (Wish(accuracy, MORE),),
