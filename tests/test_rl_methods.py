@@ -268,6 +268,7 @@ def test_commands(tmp_path):
     told = run.invoke(app, ["report", "--out", str(tmp_path)])
     assert told.exit_code == 0, told.output
     assert "| answer_only | 1 | 0.500 |" in told.output
+    assert "claim" not in told.output  # of one side of a claim nothing can be said
     assert (tmp_path / "curves.svg").is_file()
     for words, said in (
         (["report", "--out", str(tmp_path / "none")], "holds no results"),

@@ -111,6 +111,6 @@ def _finish(rows: Sequence[dict[str, Any]], out: Path, json: bool) -> None:
     if json:
         print_json({"rows": rows})
         return
-    typer.echo(table(rows) + "\n\n" + claims_table(rows))
+    typer.echo("\n\n".join(part for part in (table(rows), claims_table(rows)) if part))
     if any(r["curve"] for r in rows):
         typer.echo(f"\ncurves: {curves(rows, out / 'curves.svg')}")
