@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 
 from vtool.benchmark import Metric
 from vtool.evidence import look_and_target
@@ -78,12 +79,15 @@ def judge(episode: Episode, task: Task, attempt: int, metric: Metric, key: str =
     if not episode.contexts or broken(episode.stop):
         return lost(task.id, attempt, episode.stop, episode.error, task.tags, key)
     counts = count_episode(episode)
+    correct, unscored = _scored(metric, episode.answer, task)
     look, wanted = look_and_target(episode, task)
     return Attempt(
         task_id=task.id,
         attempt=attempt,
         tags=task.tags,
-        correct=metric(episode.answer, task),
+        correct=correct,
+        unscored=unscored,
+        scored_by="rule" if unscored is None else "nobody",
         stop=episode.stop,
         calls=counts.calls,
         valid_calls=counts.valid_calls,
@@ -98,6 +102,20 @@ def judge(episode: Episode, task: Task, attempt: int, metric: Metric, key: str =
         key=key,
         seconds=episode.seconds,
     )
+
+
+_ROUNDING = 1e-9
+
+
+def _scored(metric: Metric, answer: str | None, task: Task) -> tuple[float, str | None]:
+    """What the metric says, or why it says nothing: no answer is wrong for a metric's bug."""
+    try:
+        score = metric(answer, task)
+    except Exception as err:  # a metric is anybody's code, and answers were paid for
+        return 0.0, f"the metric gave no score: {type(err).__name__}: {err}"
+    if not isinstance(score, Real) or not -_ROUNDING <= score <= 1 + _ROUNDING:  # NaN fails both
+        return 0.0, f"the metric gave no score in [0, 1] but {score!r}"
+    return min(1.0, max(0.0, float(score))), None
 
 
 def question(task: Task) -> str:

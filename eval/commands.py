@@ -196,8 +196,7 @@ class _Play:
     def _table(self, variant: Variant) -> None:
         from .benchmarks.table import write_table
 
-        if not self.predict_only and self.judging is None:
-            write_table(self.opened, self.chosen, self.out / variant.name)
+        write_table(self.opened, self.chosen, self.out / variant.name)
 
 
 def _judging(name: str | None, url: str | None, model: str) -> Judging | None:

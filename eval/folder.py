@@ -27,7 +27,13 @@ from .results import write_whole
 
 
 async def finished(
-    folder: Path, tasks: Sequence[Task], k: int | None, scorer: Scorer, contract: str
+    folder: Path,
+    tasks: Sequence[Task],
+    k: int | None,
+    scorer: Scorer,
+    contract: str,
+    *,
+    broken_too: bool = False,
 ) -> dict[tuple[str, int], Attempt]:
     """Attempts that a folder holds already, by task and number, scored anew.
 
@@ -37,6 +43,7 @@ async def finished(
         k: Attempts with this number and above are left alone; None takes all.
         scorer: Says what they are worth.
         contract: Hash of the settings.
+        broken_too: Whether attempts that broke, and were not played again, are told as such.
 
     Raises:
         DataError: One was made from another question of that id.
@@ -59,11 +66,10 @@ async def finished(
         if record.meta.get("key", key) != key:
             raise other_question(folder, task.id)
         check_question(record.episode, task, folder)
-        if not broken(record.episode.stop):
+        at = (record.task_id, number)
+        if not broken(record.episode.stop) or (broken_too and at not in found):
             work = scorer(record.episode, task, number, key)
-            found[record.task_id, number] = (
-                await work if scorer.judging is None else asyncio.create_task(work)
-            )
+            found[at] = await work if scorer.judging is None else asyncio.create_task(work)
     return {at: a if isinstance(a, Attempt) else await a for at, a in found.items()}
 
 

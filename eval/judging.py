@@ -149,10 +149,10 @@ class Scorer:
         """Count and score an attempt."""
         rule: Metric = (lambda answer, task: 0.0) if self.later else self.metric
         attempt = judge(episode, task, number, rule, key)
-        if attempt.broken:
+        if self.later and not attempt.broken:
+            return replace(attempt, unscored="not scored yet", scored_by="nobody")
+        if not attempt.counts:
             return attempt
-        if self.later:
-            return replace(attempt, unscored="not scored yet")
         case = self._case(attempt, task)
         return attempt if case is None else await self._second(attempt, case)
 

@@ -94,6 +94,8 @@ def _report(report: Report) -> str:
 
 
 def _row(name: str, c: Cell) -> str:
+    if not c.n:
+        return f"<tr><td>{escape(name)}</td><td>0</td>{'<td>-</td>' * 7}</tr>"
     span = f"{c.low:.3f}-{c.high:.3f} ({c.interval})"
     cells = (
         f"{c.n}",
@@ -116,6 +118,8 @@ def _notes(report: Report) -> str:
     if report.broken:
         why = _counts(report.errors)
         lines.append(f'<p class="bad">{report.broken} broke, in no number: {why}</p>')
+    if report.missing:
+        lines.append(f'<p class="bad">{report.missing} tasks have no attempt yet</p>')
     return "".join(lines)
 
 

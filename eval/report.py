@@ -65,6 +65,8 @@ class Report:
     tools: Mapping[str, int] = field(default_factory=dict)
     """Calls by tool."""
     scored_by: Mapping[str, int] = field(default_factory=dict)
+    missing: int = 0
+    """Tasks of which the folder that was scored again holds no attempt."""
     card: Mapping[str, Json] = field(default_factory=dict)
     """What someone else needs to get the same numbers."""
 
@@ -81,6 +83,7 @@ def summarise(
     settings: Mapping[str, Json] | None = None,
     seconds: float = 0.0,
     card: Mapping[str, Json] | None = None,
+    missing: int = 0,
 ) -> Report:
     """Boil attempts down to a report."""
     counted = [a for a in attempts if a.counts]
@@ -104,6 +107,7 @@ def summarise(
         unscored_why=dict(Counter(a.unscored or "" for a in unscored).most_common(5)),
         tools=dict(sorted(tools.items())),
         scored_by=dict(sorted(Counter(a.scored_by for a in counted).items())),
+        missing=missing,
         card=card or {},
     )
 
@@ -163,7 +167,10 @@ def to_markdown(reports: Sequence[Report]) -> str:
             lines.append(f"**{report.unscored} attempts unscored, in no accuracy**: {why}")
         if report.broken:
             lines.append(f"**{report.broken} attempts broke and are not counted**: {report.errors}")
-    return "\n".join(lines) + "\n"
+        if report.missing:
+            lines.append(f"**{report.missing} tasks have no attempt yet**")
+    # Half characters, which JSON may hold, cannot be printed; they are spelt out.
+    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace").decode()
 
 
 def _title(report: Report) -> str:
@@ -174,7 +181,9 @@ def _line(name: str, c: Cell) -> str:
     def share(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
 
-    name = name.replace("|", "\\|")
+    name = " ".join(name.replace("|", "\\|").splitlines())
+    if not c.n:  # of nothing there is no accuracy, and 0.000 would be read as one
+        return f"| {name} | 0 |{' - |' * 6}"
     return (
         f"| {name} | {c.n} | {c.accuracy:.3f} | {c.low:.3f}-{c.high:.3f} | {c.tool_rate:.3f} | "
         f"{share(c.valid_call_rate)} | {share(c.iou)} | {c.best_of_k:.3f} |"

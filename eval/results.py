@@ -35,7 +35,8 @@ def write_results(folder: Path, report: Report, attempts: Sequence[Attempt]) -> 
 def write_whole(path: Path, text: str) -> None:
     """Replace a file at one stroke, so that nobody ever reads half of one."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
+    # Half characters, which JSON may hold, are spelt out rather than refused at the very end.
+    beside.write_text(text, encoding="utf-8", errors="backslashreplace")
     beside.replace(path)
 
 
@@ -49,10 +50,15 @@ def to_csv(reports: Sequence[Report]) -> str:
         rows: list[tuple[str, str, Cell]] = [("", "", report.total)]
         rows += [(t, v, c) for t, cells in report.by_tag.items() for v, c in cells.items()]
         for tag, value, cell in rows:
-            numbers = [getattr(cell, n) for n in names]
+            numbers = [_number(cell, n) for n in names]
             words = [report.name, report.control or "", tag, value]
             writer.writerow([*map(harmless, words), *("" if n is None else n for n in numbers)])
     return out.getvalue()
+
+
+def _number(cell: Cell, name: str) -> object:
+    """A column of a cell; of nothing there are counts, and no shares."""
+    return getattr(cell, name) if cell.n or name in ("n", "attempts", "clusters") else None
 
 
 def harmless(cell: str) -> str:

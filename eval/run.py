@@ -133,7 +133,7 @@ async def rescore(
     """Score again what a folder holds, and play nothing.
 
     Args:
-        tasks: The questions; those that the folder has no attempt at are left out.
+        tasks: The questions; those that the folder has no attempt at are told as missing.
         out: Folder of an evaluation.
         metric: Registered metric, the same as before or another.
         judging: Whom to ask where the metric says no.
@@ -146,7 +146,7 @@ async def rescore(
     ids = check_ids(tasks)
     played = read_settings(folder / "settings.json")
     scorer = Scorer(metrics.get(metric), _kept(judging, folder))
-    done = await finished(folder, tasks, None, scorer, contract(played))
+    done = await finished(folder, tasks, None, scorer, contract(played), broken_too=True)
     attempts = _in_order(list(done.values()), ids)
     report = summarise(
         attempts,
@@ -155,6 +155,7 @@ async def rescore(
         settings={**played, "metric": metric},
         seconds=time.monotonic() - started,
         card=card({**played, "metric": metric}, attempts, None, judging),
+        missing=len({*ids} - {a.task_id for a in attempts}),
     )
     write_results(folder, report, attempts)
     return report

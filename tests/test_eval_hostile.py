@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import csv
 import json
+import re
 import socket
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from oracles import Oracle, run, tasks
 from pictures import textured
+from vtool.eval.benchmarks.entry import Opened
+from vtool.eval.benchmarks.table import write_table
+from vtool.eval.bridges.inspect_log import write_inspect_log
 from vtool.eval.formats import parquet, tables
 from vtool.eval.http_judge import HttpJudge
 from vtool.eval.judging import Judging, Verdicts
+from vtool.eval.report import to_markdown
+from vtool.eval.results import read_samples
+from vtool.eval.run import Settings, rescore
 
+from vtool.benchmark import Benchmark, mean_score, metrics
 from vtool.cli import main
+from vtool.commands.output import print_json
 from vtool.errors import DataError
 from vtool.media import Image
 
@@ -191,3 +202,91 @@ def test_an_address_that_is_none_is_refused_before_anything_is_played(tmp_path, 
     assert vtool(["eval", path, "--judge-url", "ftp://x", "--out", str(tmp_path / "o")]) == 2
     assert "expected an http address" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -1, 2, "1", None, ValueError("no")])
+def test_a_metric_that_gives_no_score_leaves_answers_unscored(tmp_path, monkeypatch, odd):
+    def rule(answer, task):
+        if isinstance(odd, Exception):
+            raise odd
+        return odd
+
+    some = tasks(2)
+    monkeypatch.setitem(metrics._things, "odd", rule)
+    report = run(Oracle(some), some, settings=Settings(metric="odd"), out=tmp_path)
+    assert (report.total.n, report.unscored, report.broken) == (0, 2, 0)
+    assert next(iter(report.unscored_why)).startswith("the metric gave no score")
+    json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_what_nothing_was_counted_of_has_no_accuracy(tmp_path):
+    some = tasks(2)
+    report = run(Oracle(some), some, out=tmp_path, predict_only=True)
+    assert "| evaluation | 0 | - | - |" in to_markdown([report])
+    assert "<td>0</td><td>-</td><td>-</td>" in (tmp_path / "report.html").read_text()
+    head, row = csv.reader((tmp_path / "report.csv").read_text().splitlines())
+    assert {n: row[head.index(n)] for n in ("n", "accuracy", "low", "high")} == {
+        "n": "0",
+        "accuracy": "",
+        "low": "",
+        "high": "",
+    }
+
+
+def test_scoring_again_still_tells_what_broke_and_what_is_missing(tmp_path):
+    some = tasks()
+    run(Oracle(some, fail={some[0].id}), some[:3], out=tmp_path)
+    report = asyncio.run(rescore(some, tmp_path, metric="exact_match"))
+    assert (report.broken, report.missing, report.total.n) == (1, 1, 2)
+    assert "EngineError: gone" in report.errors
+    assert "1 tasks have no attempt" in (tmp_path / "report.md").read_text()
+    assert "1 tasks have no attempt" in (tmp_path / "report.html").read_text()
+    run(Oracle(some), some, out=tmp_path)
+    report = asyncio.run(rescore(some, tmp_path, metric="exact_match"))
+    assert (report.broken, report.missing, report.total.n) == (0, 0, 4)
+
+
+def test_the_table_of_a_benchmark_is_of_the_same_attempts_as_the_report(tmp_path):
+    some = tasks(3)
+    made = Benchmark("made", lambda root: some, summary=lambda j: {"n": len(j), **mean_score(j)})
+    opened = Opened("made", some, "exact_match", ("zoom",), made)
+
+    def table(chosen, **changes):
+        run(Oracle(some), chosen, settings=Settings(**changes), out=tmp_path)
+        return write_table(opened, chosen, tmp_path)
+
+    assert table(some, k=2) == {"n": 6, "overall": 1.0}
+    assert table(some, k=1) == {"n": 3, "overall": 1.0}
+    assert table(some[:1], k=1) == {"n": 1, "overall": 1.0}
+    run(Oracle(some), some, out=tmp_path, predict_only=True)
+    assert write_table(opened, some, tmp_path) is None
+    assert not (tmp_path / "table.json").exists()  # that of other attempts is no longer true
+
+
+ODD = '"><script>alert(1)</script>|\n=1+1 \ud800 é漢/../'
+
+
+def test_odd_words_break_no_report(tmp_path, capsys):
+    """Half characters, markup, table signs, ends of lines: in ids, tags and questions."""
+    some = [
+        replace(
+            t, id=f"{i}{ODD}", tags={ODD: ("=a", ODD)[i % 2]}, prompt=(t.prompt[0], f"{ODD}{i}")
+        )
+        for i, t in enumerate(tasks())
+    ]
+    report = run(Oracle(some), some, out=tmp_path, settings=Settings(name=ODD))
+    assert (report.total.n, report.total.accuracy, len(report.by_tag)) == (4, 1.0, 1)
+    assert [a.task_id for a in read_samples(tmp_path)] == [t.id for t in some]
+    again = Oracle(some)
+    assert run(again, some, out=tmp_path, settings=Settings(name=ODD)).total == report.total
+    assert again.asked == []
+    to_markdown([report]).encode()
+    print_json(report.to_json())
+    assert json.loads(capsys.readouterr().out)["name"] == ODD
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>alert" not in page
+    assert page.count("<script>") == 1
+    table = (tmp_path / "report.md").read_text().splitlines()[:5]
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in table] == [9] * 5
+    write_inspect_log(tmp_path, tmp_path / "log.json")
+    assert json.loads((tmp_path / "log.json").read_text())["samples"][0]["id"] == some[0].id

@@ -1,4 +1,4 @@
-"""A benchmark's own table, made from the trace of an evaluation."""
+"""A benchmark's own table, made from what an evaluation counted."""
 
 from __future__ import annotations
 
@@ -6,46 +6,51 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from vtool.benchmark import Judged, metrics
+from vtool.benchmark import Judged
 from vtool.task import Task
-from vtool.trace import read_trace
 
-from ..attempt import broken
+from ..attempt import Attempt
+from ..results import read_samples, write_whole
 from .entry import Opened
+
+TABLE = "table.json"
 
 
 def write_table(opened: Opened, tasks: Sequence[Task], folder: Path) -> dict[str, float] | None:
-    """Write `table.json` beside the report; None where no benchmark was named.
+    """Write `table.json` beside the report, of the very attempts that the report counts.
 
     Args:
         opened: The benchmark.
         tasks: Those of its questions that were asked.
-        folder: Where the evaluation lies. Every attempt that says something about the policy
-            counts once, the last one where it was played again.
+        folder: Where the evaluation lies.
+
+    Returns:
+        The table. None, and an older one is removed, where no benchmark was named, nothing was
+        counted, or a judge had a say: the table is the rule's.
     """
-    if opened.benchmark is None:
+    path = folder / TABLE
+    counted = [a for a in read_samples(folder) if a.counts]
+    if opened.benchmark is None or not counted or any(a.scored_by != "rule" for a in counted):
+        path.unlink(missing_ok=True)
         return None
-    table = dict(opened.benchmark.summary(judged(opened.metric, tasks, folder)))
-    (folder / "table.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    table = dict(opened.benchmark.summary(judged(tasks, counted)))
+    write_whole(path, json.dumps(table, indent=1) + "\n")
     return table
 
 
-def judged(metric: str, tasks: Sequence[Task], folder: Path) -> list[Judged]:
-    """The answers of an evaluation with their scores, in the order of the tasks."""
-    score = metrics.get(metric)
+def judged(tasks: Sequence[Task], attempts: Sequence[Attempt]) -> list[Judged]:
+    """Attempts with their references, in their order."""
     ids = getattr(tasks, "ids", None) or [t.id for t in tasks]
     where = {str(name): at for at, name in enumerate(ids)}
-    found: dict[tuple[int, int], Judged] = {}
-    for record in read_trace(folder / "trace"):
-        at, number = where.get(record.task_id), record.meta.get("attempt")
-        if at is None or not isinstance(number, int) or broken(record.episode.stop):
-            continue
-        task, answer = tasks[at], record.episode.answer
-        found[at, number] = Judged(
-            id=task.id,
+    found = []
+    for a in attempts:
+        task = tasks[where[a.task_id]]
+        row = Judged(
+            id=a.task_id,
             reference=task.reference,
-            answer=answer,
-            score=score(answer, task),
+            answer=a.answer,
+            score=a.correct,
             tags=task.tags,
         )
-    return [found[key] for key in sorted(found)]
+        found.append(row)
+    return found

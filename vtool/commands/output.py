@@ -17,7 +17,9 @@ console = Console(highlight=False)
 
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    words = json.dumps(value, indent=2, ensure_ascii=False)
+    # Half characters come out as JSON spells them, where a terminal would refuse them.
+    typer.echo(words.encode("utf-8", "backslashreplace").decode())
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
