@@ -203,12 +203,14 @@ class _Play:
 def _judging(name: str | None, url: str | None, model: str) -> Judging | None:
     from vtool.judge import judges
 
-    from .http_judge import HttpJudge
+    from .http_judge import HttpJudge, is_address
     from .judging import Judging
 
     if name is not None and url is not None:
         raise DataError("expected --judge or --judge-url, got both")
     if url is not None:
+        if not is_address(url):
+            raise DataError(f"expected an http address of the judge, got {url!r}")
         service = HttpJudge(url, model)
         return Judging(service, service.name)
     return None if name is None else Judging(judges.get(name), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -22,6 +23,16 @@ Answer to judge: {answer}
 Does it mean the same as an accepted answer? Reply with one word, CORRECT or WRONG."""
 
 _VERDICT = re.compile(r"[^A-Za-z]*(CORRECT|WRONG)[^A-Za-z]*", re.IGNORECASE)
+
+_NONSENSE = (
+    OSError,
+    http.client.HTTPException,
+    ValueError,
+    LookupError,
+    TypeError,
+    RecursionError,
+)
+"""What a service that is down, or none, makes of a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,7 @@ class HttpJudge:
             with urllib.request.urlopen(self._request(case), timeout=self.timeout_s) as reply:
                 body = json.loads(reply.read(1 << 20))
             said = body["choices"][0]["message"]["content"]
-        except (OSError, ValueError, LookupError, TypeError) as err:
+        except _NONSENSE as err:
             raise JudgeDown(f"{type(err).__name__} from the judge's service") from err
         return read_verdict(said)
 
@@ -76,9 +87,14 @@ class HttpJudge:
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get(self.key_variable):
             headers["Authorization"] = f"Bearer {key}"
-        if not self.url.startswith(("http://", "https://")):
+        if not is_address(self.url):
             raise JudgeDown(f"expected an http address of the judge, got {self.url!r}")
         return urllib.request.Request(self.url, json.dumps(body).encode(), headers)
+
+
+def is_address(url: str) -> bool:
+    """Whether a judge could live there."""
+    return url.startswith(("http://", "https://"))
 
 
 def read_verdict(said: object) -> float:

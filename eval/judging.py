@@ -43,8 +43,8 @@ class Verdicts:
         try:
             for line in whole.splitlines():
                 row = json.loads(line)
-                self._known[row["key"]] = float(row["verdict"])
-        except (ValueError, KeyError, TypeError) as err:
+                self._known[row["key"]] = checked(row["verdict"])
+        except (ValueError, KeyError, TypeError, JudgeDown) as err:
             raise DataError(f"{path} is damaged ({err}); remove it to ask the judge again") from err
 
     def get(self, key: str) -> float | None:
@@ -114,6 +114,8 @@ class Judging:
                     raise
                 await asyncio.sleep(wait)
                 wait *= 2
+            except Exception as err:  # a judge is anybody's code; no answer is wrong for its bug
+                raise JudgeDown(f"{type(err).__name__}: {err}") from err
         raise JudgeDown("a judge needs at least one try")
 
 

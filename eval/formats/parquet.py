@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ class _File:
         self.heavy = [n for n in names if n in wide or _is_heavy(self.file.schema_arrow.field(n))]
         self.light = [n for n in names if n not in self.heavy]
         self._groups: OrderedDict[tuple[int, str], list[object]] = OrderedDict()
+        self._one = threading.Lock()
 
     def records(self) -> list[Record]:
         rows = self.file.read(columns=self.light).to_pylist()
@@ -45,6 +47,11 @@ class _File:
         return Record(where, light, self.heavy, lambda name: self._cell(group, inner, name))
 
     def _cell(self, group: int, inner: int, name: str) -> object:
+        # Several threads decode; they share what is kept, and a group is read once.
+        with self._one:
+            return self._group(group, name)[inner]
+
+    def _group(self, group: int, name: str) -> list[object]:
         key = (group, name)
         if key not in self._groups:
             column = self.file.read_row_group(group, columns=[name])
@@ -52,7 +59,7 @@ class _File:
             while len(self._groups) > KEPT * max(1, len(self.heavy)):
                 self._groups.popitem(last=False)
         self._groups.move_to_end(key)
-        return self._groups[key][inner]
+        return self._groups[key]
 
 
 def _is_heavy(field: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from .records import Record
 
 MAX_CELL = 200_000_000
 """Characters of one cell: pictures stand in them."""
+
+_limit = threading.Lock()
+"""The limit on a cell is the whole process's; pictures are read in several threads."""
 
 
 def read_tsv(path: Path, *, wide: Sequence[str] = ("image",)) -> list[Record]:
@@ -71,11 +75,12 @@ def _spans(path: Path) -> Iterator[tuple[int, int, list[str]]]:
 
 
 def _cells(text: str, delimiter: str) -> list[str]:
-    old = csv.field_size_limit(MAX_CELL)
-    try:
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
-    finally:
-        csv.field_size_limit(old)
+    with _limit:
+        old = csv.field_size_limit(MAX_CELL)
+        try:
+            return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        finally:
+            csv.field_size_limit(old)
 
 
 def read_csv(path: Path) -> list[Record]:
@@ -113,7 +118,7 @@ def read_json(path: Path, *, fallback: str | None = None) -> object:
 def _text(path: Path, fallback: str | None) -> str:
     data = path.read_bytes()
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         if fallback is None:
             raise
@@ -127,13 +132,22 @@ def read_rows(path: Path) -> list[Record]:
         DataError: It cannot be read, or a row is no object.
     """
     if path.suffix == ".jsonl":
-        lines = path.read_text(encoding="utf-8").splitlines()
-        rows: object = [_line(path, i, line) for i, line in enumerate(lines, 1) if line.strip()]
+        rows: object = [
+            _line(path, i, line) for i, line in enumerate(_lines(path), 1) if line.strip()
+        ]
     else:
         rows = read_json(path)
     if not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
         raise DataError(f"{path.name}: expected a list of JSON objects")
     return [Record(f"{path.name}, row {i}", row) for i, row in enumerate(rows)]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        # Not splitlines: JSON strings may hold the other ends of lines that Unicode knows.
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as err:
+        raise DataError(f"cannot read {path.name}: {err}; expected UTF-8 JSON lines") from err
 
 
 def _line(path: Path, number: int, line: str) -> object:
