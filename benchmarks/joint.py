@@ -28,6 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import _timing
 
 from vtool.intervals import bootstrap, permutation
+from vtool.worlds.world import worlds
 
 OUT = Path(__file__).parent.parent / "runs" / "benchmark-joint"
 ARMS = {"zoom": {"zoom": 10}, "box": {"box": 10}, "both": {"zoom": 10, "box": 10}}
@@ -87,6 +88,8 @@ def page(found: list[dict[str, Any]], minutes: float) -> str:
             f"| {r['world']} | {r['alone']:.3f} | {r['both']:.3f} | {r['difference']:+.3f} "
             f"({r['low']:+.3f} to {r['high']:+.3f}) | {r['p']:.2f} | {r['seeds']} |"
         )
+    low = [r["world"] for r in found if max(r["alone"], r["both"]) < worlds.get(r["world"]).chance]
+    lines += ["", *(f"{w}: neither arm reaches chance in so few steps." for w in low)]
     return "\n".join(lines) + "\n"
 
 

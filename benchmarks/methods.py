@@ -115,8 +115,8 @@ def moments_line() -> str:
 def fill(page: str, found: dict[str, str]) -> str:
     """The page with its tables put in anew."""
     for name, text in found.items():
-        mark = re.compile(f"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
-        page = mark.sub(lambda m, t=text: m[1] + t + m[2], page)
+        mark = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        page = mark.sub(lambda m, t=text: f"{m[1]}{t}\n{m[2]}", page)
     return page
 
 

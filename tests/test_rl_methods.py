@@ -301,3 +301,14 @@ def test_what_the_page_shows_can_be_played(tmp_path):
     recipe = recipe_of(Trial(pages, patient, 0, 10))
     assert (recipe.estimator, recipe.data.world, recipe.model) == ("rloo", "page", "tiny/clean")
     assert recipe.learner.loss.clip_high == 0.4
+
+
+def test_the_page_tells_what_was_measured(monkeypatch):
+    """Tables of the page are those of the committed rows, and the rows are whole."""
+    monkeypatch.syspath_prepend(str(PAGE.parents[2] / "benchmarks"))
+    import methods
+
+    rows = bench.read_results(methods.KEPT)
+    assert {r["key"] for r in rows} == {t.key for t in methods.plan()}
+    assert all(r["tokens"] >= r["budget"] for r in rows if r["error"] is None)
+    assert methods.fill(PAGE.read_text(), methods.parts(rows)) == PAGE.read_text()

@@ -225,7 +225,8 @@ CLAIMS = (
     ),
     Claim(
         "demonstrations",
-        "demonstrations before the question, three, then two, then none, replace a warm start",
+        "demonstrations before the question, three, then two, then none, replace a warm start "
+        "(here of a policy that never learnt to read any)",
         "ICRL",
         "zoom",
         "demonstrations",
