@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vtool.errors import DataError
-from vtool.intervals import bootstrap, clusters, mcnemar, mean, permutation
+from vtool.intervals import clusters, mcnemar, mean, permutation, resampled
 from vtool.message import Json
 
 from .attempt import Attempt
@@ -69,7 +69,7 @@ def compare_attempts(a: Sequence[Attempt], b: Sequence[Attempt], *, seed: int = 
     of = clusters({t: first[t][0].media for t in shared})
     groups = [of[t] for t in shared]
     p, test = _test(xs, ys, groups, seed)
-    low, high = bootstrap(gaps, groups, seed=seed) if len(set(groups)) > 1 else (-1.0, 1.0)
+    low, high = resampled(gaps, groups, least=-1.0, seed=seed)
     return Comparison(
         n=len(shared),
         only_a=len(first) - len(shared),

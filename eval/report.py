@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from vtool.intervals import bootstrap, clusters, mean, wilson
+from vtool.intervals import clusters, mean, resampled, wilson
 from vtool.message import Json
 
 from .attempt import Attempt
@@ -124,7 +124,7 @@ def cell(attempts: Sequence[Attempt]) -> Cell:
     low, high = (
         wilson(accuracy, n)
         if plain
-        else bootstrap([mean(v) for v in tasks.values()], [cluster[t] for t in tasks])
+        else resampled([mean(v) for v in tasks.values()], [cluster[t] for t in tasks])
     )
     calls = sum(a.calls for a in attempts)
     overlaps = [a.iou for a in attempts if a.iou is not None]
@@ -159,7 +159,7 @@ def to_markdown(reports: Sequence[Report]) -> str:
     for report in reports:
         stops = ", ".join(f"{name} {count}" for name, count in report.stops.items())
         lines += ["", f"{_title(report)}: {stops}; {report.seconds:.1f} s"]
-        if report.tools:
+        if report.tools and report.total.n:
             used = ", ".join(f"{name} {count}" for name, count in report.tools.items())
             lines.append(f"calls by tool: {used}; {report.total.tokens:.1f} tokens an attempt")
         if report.unscored:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from vtool.eval.attempt import Attempt
+from vtool.eval.compare import compare_attempts
 from vtool.eval.report import summarise, to_markdown
 
 from vtool.intervals import wilson
@@ -115,3 +116,34 @@ def test_a_tag_that_is_another_for_every_task_sorts_nothing():
         for _ in range(3)
     ]
     assert list(summarise(attempts).by_tag) == ["kind"]
+
+
+@pytest.mark.parametrize(
+    ("score", "low", "high"),
+    # Worked by hand: of 3 alike clusters up to 1.96^2 / (3 + 1.96^2) = 0.5615 may differ.
+    [(0.0, 0.0, 0.5615), (1.0, 0.4385, 1.0), (0.5, 0.2193, 0.7807)],
+)
+def test_a_few_answers_that_are_all_alike_make_nothing_certain(score, low, high):
+    """A bootstrap of equal values has no width, and would claim what three pictures cannot."""
+    rows = [attempt(str(i), score, media=(f"picture {i // 2}",)) for i in range(6)]
+    total = summarise(rows).total
+    assert (total.clusters, total.low, total.high) == (
+        3,
+        pytest.approx(low, abs=1e-4),
+        pytest.approx(high, abs=1e-4),
+    )
+
+
+def test_a_difference_that_is_always_the_same_is_not_certain():
+    first, second = ([attempt(str(i), v) for i in range(4)] for v in (0.0, 1.0))
+    found = compare_attempts(first, second)
+    share = 1.959964**2 / (4 + 1.959964**2)
+    assert (found.difference, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(1 - 2 * share, abs=1e-6)
+    same = compare_attempts(first, first)
+    assert (same.low, same.high) == (pytest.approx(-share), pytest.approx(share))
+
+
+def test_tokens_of_nothing_counted_are_not_told():
+    rows = [attempt("a", 0.0, unscored="later", tools={"zoom": 1})]
+    assert "tokens an attempt" not in to_markdown([summarise(rows)])

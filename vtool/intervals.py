@@ -64,6 +64,36 @@ def bootstrap(
     return float(low), float(high)
 
 
+def resampled(
+    values: Sequence[float],
+    clusters: Sequence[int],
+    *,
+    least: float = 0.0,
+    most: float = 1.0,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """95 % interval of a mean of bounded values, over clusters; never of no width.
+
+    The bootstrap; where all values are alike it has nothing to resample and no width, and so many
+    clusters as Wilson's interval allows for none seen may lie at either bound instead.
+
+    Args:
+        values: One number a task.
+        clusters: Which cluster each belongs to.
+        least: The smallest value that there can be.
+        most: The largest one.
+        seed: Of the draws.
+    """
+    count = len(set(clusters))
+    if count < 2:
+        return least, most
+    first = values[0]
+    if any(v != first for v in values):
+        return bootstrap(values, clusters, seed=seed)
+    _, others = wilson(0.0, count)
+    return first - others * (first - least), first + others * (most - first)
+
+
 def _cluster_sums(
     values: Sequence[float], clusters: Sequence[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
