@@ -16,13 +16,15 @@ from vtool.eval.http_judge import HttpJudge, read_verdict
 from vtool.eval.judging import Judging, Verdicts
 from vtool.eval.key import contract, sample_key
 from vtool.eval.results import read_samples
-from vtool.eval.run import Settings, rescore
+from vtool.eval.run import Settings, evaluate, rescore
 from vtool.eval.sweep import ablation, budgets, everything
 
 from vtool.cli import main
 from vtool.errors import DataError, MediaError
+from vtool.geometry import Box
 from vtool.judge import Case, JudgeDown
 from vtool.media import Image
+from vtool.message import Role, Show
 from vtool.task import Answer
 from vtool.toolbox import Toolbox
 
@@ -304,3 +306,45 @@ def test_the_renderer_is_part_of_the_settings(tmp_path):
     some = tasks(1)
     run(Oracle(some), some, out=tmp_path)
     assert json.loads((tmp_path / "settings.json").read_text())["renderer"] == RENDERER.name
+
+
+class Looker(Oracle):
+    """Answers well if, and only if, the last picture it was shown is the evidence, cut out."""
+
+    async def chat(self, messages, store, specs, sampling):
+        said = await super().chat(messages, store, specs, sampling)
+        if not said.startswith("<answer>"):
+            return said
+        task = self.by_question[next(m.text for m in messages if m.role is Role.USER)]
+        box = task.evidence[-1].shape
+        raw = [round(v * 1000) / 1000 for v in (box.x1, box.y1, box.x2, box.y2)]
+        wanted = task.prompt[0].crop(Box(*raw))
+        shown = [p.handle for m in messages for p in m.parts if isinstance(p, Show)]
+        return said if store[shown[-1]].value == wanted else "<answer>cannot see</answer>"
+
+
+def test_an_ablation_tells_what_the_tools_are_worth():
+    some, found = tasks(), {}
+    for v in ablation(Settings(), Toolbox(["zoom"])):
+        job = evaluate(
+            some,
+            renderer=RENDERER,
+            engine=Looker(some),
+            toolbox=v.toolbox,
+            settings=v.settings,
+        )
+        found[v.name] = asyncio.run(job).total
+        asyncio.run(v.toolbox.close())
+    accuracy = {name: cell.accuracy for name, cell in found.items()}
+    assert accuracy == {"none": 0.0, "chosen": 1.0, "all": 1.0, "random_box": 0.0}
+    assert found["none"].valid_call_rate == 0.0
+    assert found["random_box"].valid_call_rate == 1.0
+
+
+@pytest.mark.parametrize("words", ["max_images=1,2", "seconds=1e-9,60"])
+def test_other_budgets_bite(words):
+    """With room for the question's picture alone no look is to be had; without time nothing is."""
+    some = tasks(2)
+    made = budgets(Settings(), Toolbox(["zoom"]), words)
+    found = [run(Looker(some), some, settings=v.settings) for v in made]
+    assert [(r.broken, r.total.n, r.total.accuracy) for r in found] == [(0, 2, 0.0), (0, 2, 1.0)]
