@@ -243,7 +243,11 @@ class ToolEnvironment:
     ) -> list[Message]:
         room = max(0, self.limits.max_images - len(self.store.images()))
         # The task has its say: attempts of one number would else share a tool's luck in all tasks.
-        seed = zlib.crc32(self.task.id.encode()) * 1_000_003 + self._seed * 7919 + self._turns
+        seed = (
+            zlib.crc32(self.task.id.encode(errors="surrogatepass")) * 1_000_003
+            + self._seed * 7919
+            + self._turns
+        )
         return await self._toolbox.run(
             calls,
             self.store,
