@@ -79,7 +79,7 @@ def judge(episode: Episode, task: Task, attempt: int, metric: Metric, key: str =
     if not episode.contexts or broken(episode.stop):
         return lost(task.id, attempt, episode.stop, episode.error, task.tags, key)
     counts = count_episode(episode)
-    correct, unscored = _scored(metric, episode.answer, task)
+    correct, unscored = scored(metric, episode.answer, task)
     look, wanted = look_and_target(episode, task)
     return Attempt(
         task_id=task.id,
@@ -107,7 +107,7 @@ def judge(episode: Episode, task: Task, attempt: int, metric: Metric, key: str =
 _ROUNDING = 1e-9
 
 
-def _scored(metric: Metric, answer: str | None, task: Task) -> tuple[float, str | None]:
+def scored(metric: Metric, answer: str | None, task: Task) -> tuple[float, str | None]:
     """What the metric says, or why it says nothing: no answer is wrong for a metric's bug."""
     try:
         score = metric(answer, task)

@@ -102,11 +102,13 @@ def evaluate(
 
     A folder that holds part of the same evaluation is gone on with.
     """
+    from vtool.benchmark import accepted
     from vtool.environment import Limits
     from vtool.record import Sampling
     from vtool.toolbox import Toolbox
 
     from .benchmarks.entry import open_tasks
+    from .fit import check_fit
     from .run import Settings
 
     for name in control or ():
@@ -126,12 +128,18 @@ def evaluate(
         seed=seed,
     )
     asked = _judging(judge, judge_url, judge_model)
+    if rescore or not predict_only:
+        check_fit(settings.metric, chosen, opened.benchmark.says if opened.benchmark else accepted)
+    if k > 1 and temperature == 0:
+        typer.echo("at temperature 0 attempts differ by the luck of tools alone", err=True)
     offered = opened.tools if tools is None else tools.split(",")
     toolbox = Toolbox([t.strip() for t in offered if t.strip()])
     variants = _variants(settings, toolbox, control or (), ablation, sweep)
     play = _Play(opened, chosen, out, asked, predict_only, concurrency, decoders)
     reports = play.rescore(variants) if rescore else play.run(variants, model)
     _tell(reports, out, json)
+    if any(r.broken and not r.total.attempts for r in reports):
+        raise typer.Exit(1)  # scripts must not go on with the number of nothing
 
 
 class _Play:

@@ -22,7 +22,7 @@ from vtool.trace import read_trace
 from .ahead import open_task
 from .attempt import Attempt, broken
 from .judging import Scorer
-from .key import SCORING, sample_key
+from .key import aside_of, sample_key
 from .results import write_whole
 
 
@@ -121,7 +121,8 @@ def check_settings(path: Path, mine: Mapping[str, Json]) -> None:
     """
     if path.is_file():
         theirs = read_settings(path)
-        differs = [k for k in mine if k not in SCORING and theirs.get(k) != mine[k]]
+        aside = aside_of(mine)
+        differs = [k for k in mine if k not in aside and theirs.get(k) != mine[k]]
         if differs:
             told = ", ".join(f"{k}: {theirs.get(k)!r} there, {mine[k]!r} now" for k in differs)
             raise DataError(

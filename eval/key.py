@@ -21,9 +21,18 @@ def contract(settings: Mapping[str, Json]) -> str:
     """Hash of the settings under which answers are made, hexadecimal.
 
     Args:
-        settings: All of them, tools and renderer among them; those of `SCORING` are left out.
+        settings: All of them, tools and renderer among them; those of `aside_of` are left out.
     """
-    return _hash({k: v for k, v in settings.items() if k not in SCORING})
+    aside = aside_of(settings)
+    return _hash({k: v for k, v in settings.items() if k not in aside})
+
+
+def aside_of(settings: Mapping[str, Json]) -> tuple[str, ...]:
+    """Names of settings on which no answer depends.
+
+    Where the weights are known by their digest it does not matter where they lie.
+    """
+    return (*SCORING, "policy") if settings.get("weights") else SCORING
 
 
 def sample_key(task: Task, number: int, contract: str) -> str:

@@ -7,6 +7,7 @@ plays only what is missing. Nothing here knows a wire syntax, a learner or a rew
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ from .attempt import Attempt, lost
 from .card import card
 from .controls import controls
 from .folder import check_ids, check_settings, finished, read_settings, task_id
+from .hold import held
 from .judging import Judging, Scorer, Verdicts
 from .key import contract, sample_key, text_hash
 from .report import Report, summarise
@@ -57,6 +59,12 @@ class Settings:
     """What was evaluated, for the reader: a path or a name."""
     weights: str = ""
     """Digest of its weights: a folder is not gone on with under others."""
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody could draw with."""
+        heat = self.sampling.temperature
+        if not 0 <= heat < math.inf:
+            raise DataError(f"expected a temperature of 0 or more, and finite, got {heat}")
 
 
 async def evaluate(
@@ -91,7 +99,7 @@ async def evaluate(
 
     Raises:
         DataError: Ids come twice, or `out` holds an evaluation with other settings, tools or
-            questions.
+            questions, or one that is under way.
         UnknownName: No such metric or control.
     """
     settings = settings or Settings()
@@ -102,25 +110,34 @@ async def evaluate(
     scorer = Scorer(metrics.get(settings.metric), _kept(judging, folder), predict_only)
     played = played_under(settings, offered, renderer)
     run = _Run(settings, renderer, engine, offered, scorer, contract(played))
-    done: dict[tuple[str, int], Attempt] = {}
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        check_settings(folder / "settings.json", played)
-        done = await finished(folder, tasks, settings.k, scorer, run.contract)
-    todo = [(t, a) for t in range(len(ids)) for a in range(settings.k) if (ids[t], a) not in done]
-    fresh = await _play_all(run, tasks, todo, folder, (concurrency, decoders, ahead))
-    attempts = _in_order([*done.values(), *fresh], ids)
-    report = summarise(
-        attempts,
-        name=settings.name,
-        control=settings.control,
-        settings=_plain(settings),
-        seconds=time.monotonic() - started,
-        card=card(played, attempts, renderer, judging),
-    )
-    if folder is not None:
-        write_results(folder, report, attempts)
+    with held(folder):
+        done: dict[tuple[str, int], Attempt] = {}
+        if folder is not None:
+            check_settings(folder / "settings.json", played)
+            done = await finished(folder, tasks, settings.k, scorer, run.contract)
+        todo = _missing(ids, settings.k, done)
+        fresh = await _play_all(run, tasks, todo, folder, (concurrency, decoders, ahead))
+        attempts = _in_order([*done.values(), *fresh], ids)
+        report = summarise(
+            attempts,
+            name=settings.name,
+            control=settings.control,
+            settings=_plain(settings),
+            seconds=time.monotonic() - started,
+            card=card(played, attempts, renderer, judging),
+        )
+        if folder is not None:
+            write_results(folder, report, attempts)
     return report
+
+
+def _missing(
+    ids: Sequence[str], k: int, done: Mapping[tuple[str, int], Attempt]
+) -> list[tuple[int, int]]:
+    """Places and numbers of the attempts that are still to be played."""
+    return [(t, a) for t in range(len(ids)) for a in range(k) if (ids[t], a) not in done]
 
 
 async def rescore(
@@ -146,18 +163,19 @@ async def rescore(
     ids = check_ids(tasks)
     played = read_settings(folder / "settings.json")
     scorer = Scorer(metrics.get(metric), _kept(judging, folder))
-    done = await finished(folder, tasks, None, scorer, contract(played), broken_too=True)
-    attempts = _in_order(list(done.values()), ids)
-    report = summarise(
-        attempts,
-        name=str(played.get("name", "")),
-        control=played.get("control"),
-        settings={**played, "metric": metric},
-        seconds=time.monotonic() - started,
-        card=card({**played, "metric": metric}, attempts, None, judging),
-        missing=len({*ids} - {a.task_id for a in attempts}),
-    )
-    write_results(folder, report, attempts)
+    with held(folder):
+        done = await finished(folder, tasks, None, scorer, contract(played), broken_too=True)
+        attempts = _in_order(list(done.values()), ids)
+        report = summarise(
+            attempts,
+            name=str(played.get("name", "")),
+            control=played.get("control"),
+            settings={**played, "metric": metric},
+            seconds=time.monotonic() - started,
+            card=card({**played, "metric": metric}, attempts, None, judging),
+            missing=len({*ids} - {a.task_id for a in attempts}),
+        )
+        write_results(folder, report, attempts)
     return report
 
 

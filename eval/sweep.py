@@ -47,9 +47,9 @@ def budgets(settings: Settings, toolbox: Toolbox, words: str) -> list[Variant]:
         numbers = [known[name](v) for v in values.split(",")]
     except ValueError as err:
         raise DataError(f"expected {name}=NUMBER,NUMBER,..., got {words!r}") from err
-    if min(numbers) <= 0:
+    if not all(n > 0 for n in numbers):  # NaN is none either
         raise DataError(f"expected limits above zero, got {words!r}")
-    return [_under(settings, toolbox, name, number) for number in numbers]
+    return [_under(settings, toolbox, name, n) for n in dict.fromkeys(numbers)]
 
 
 def _under(settings: Settings, toolbox: Toolbox, limit: str, number: float) -> Variant:
@@ -82,5 +82,6 @@ def everything() -> Toolbox:
 def controlled(settings: Settings, toolbox: Toolbox, names: Sequence[str]) -> list[Variant]:
     """The evaluation itself, and one under each control."""
     return [
-        Variant(name or "main", toolbox, replace(settings, control=name)) for name in (None, *names)
+        Variant(name or "main", toolbox, replace(settings, control=name))
+        for name in (None, *dict.fromkeys(names))
     ]

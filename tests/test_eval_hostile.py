@@ -12,26 +12,31 @@ import threading
 from collections import OrderedDict
 from dataclasses import replace
 
+import miniatures
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from oracles import Oracle, run, tasks
+from oracles import RENDERER, Oracle, run, tasks
 from pictures import textured
-from vtool.eval.benchmarks.entry import Opened
+from vtool.eval.benchmarks.entry import Opened, open_benchmark
 from vtool.eval.benchmarks.table import write_table
 from vtool.eval.bridges.inspect_log import write_inspect_log
+from vtool.eval.fit import check_fit
 from vtool.eval.formats import parquet, tables
 from vtool.eval.http_judge import HttpJudge
 from vtool.eval.judging import Judging, Verdicts
 from vtool.eval.report import to_markdown
 from vtool.eval.results import read_samples
-from vtool.eval.run import Settings, rescore
+from vtool.eval.run import Settings, evaluate, rescore
+from vtool.eval.sweep import budgets, controlled
 
 from vtool.benchmark import Benchmark, mean_score, metrics
 from vtool.cli import main
 from vtool.commands.output import print_json
 from vtool.errors import DataError
 from vtool.media import Image
+from vtool.record import Sampling
+from vtool.toolbox import Toolbox
 
 
 def vtool(words) -> int:
@@ -290,3 +295,107 @@ def test_odd_words_break_no_report(tmp_path, capsys):
     assert [len(re.findall(r"(?<!\\)\|", line)) for line in table] == [9] * 5
     write_inspect_log(tmp_path, tmp_path / "log.json")
     assert json.loads((tmp_path / "log.json").read_text())["samples"][0]["id"] == some[0].id
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path):
+    """Two lines written at once would be torn, and the trace would be lost for both."""
+    some = tasks(2)
+
+    class Nosy(Oracle):
+        async def chat(self, *args):
+            with pytest.raises(DataError, match="another evaluation is under way"):
+                await evaluate(
+                    some,
+                    renderer=RENDERER,
+                    engine=Oracle(some),
+                    toolbox=Toolbox(["zoom"]),
+                    out=tmp_path,
+                )
+            with pytest.raises(DataError, match="another evaluation is under way"):
+                await rescore(some, tmp_path, metric="exact_match")
+            return await super().chat(*args)
+
+    assert run(Nosy(some), some, out=tmp_path).total.accuracy == 1.0
+    assert run(Oracle(some), some, out=tmp_path).total.n == 2
+
+
+def test_a_policy_that_was_moved_is_the_same_policy(tmp_path):
+    some = tasks(1)
+    run(Oracle(some), some, out=tmp_path, settings=Settings(policy="/a/model", weights="w"))
+    engine = Oracle(some)
+    there = run(engine, some, out=tmp_path, settings=Settings(policy="/b/model", weights="w"))
+    assert engine.asked == []
+    assert there.card["policy"] == "/b/model"
+    for other in (Settings(policy="/b/model", weights="v"), Settings(policy="/b/model")):
+        with pytest.raises(DataError, match="weights"):
+            run(Oracle(some), some, out=tmp_path, settings=other)
+    named = tmp_path / "no digest"
+    run(Oracle(some), some, out=named, settings=Settings(policy="a"))
+    with pytest.raises(DataError, match="policy"):
+        run(Oracle(some), some, out=named, settings=Settings(policy="b"))
+
+
+@pytest.mark.parametrize("temperature", [float("inf"), float("nan"), -1.0])
+def test_temperatures_that_are_none_are_refused(temperature):
+    with pytest.raises(DataError, match="temperature"):
+        Settings(sampling=Sampling(temperature=temperature))
+
+
+def test_sweeps_take_numbers_and_each_once():
+    box = Toolbox(["zoom"])
+    with pytest.raises(DataError, match="limits above zero"):
+        budgets(Settings(), box, "seconds=1,nan")
+    assert [v.name for v in budgets(Settings(), box, "max_turns=2,1,2")] == [
+        "max_turns=2",
+        "max_turns=1",
+    ]
+    assert [v.name for v in controlled(Settings(), box, ["off", "off"])] == ["main", "off"]
+
+
+def test_attempts_that_cannot_differ_are_told(tmp_path, capsys):
+    words = ["eval", own_file(tmp_path, 1), "--max-turns", "1", "-k", "2", "--out"]
+    assert vtool([*words, str(tmp_path / "a")]) == 0
+    assert "temperature 0" in capsys.readouterr().err
+    assert vtool([*words, str(tmp_path / "b"), "--temperature", "1"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_an_evaluation_of_which_nothing_could_be_played_fails(tmp_path, capsys):
+    path = own_file(tmp_path, 2)
+    whole = (tmp_path / "0.png").read_bytes()
+    (tmp_path / "0.png").write_bytes(whole[:200])
+    words = ["eval", path, "--max-turns", "1", "--out"]
+    assert vtool([*words, str(tmp_path / "a")]) == 0  # one of two was
+    (tmp_path / "1.png").write_bytes(whole[:200])
+    assert vtool([*words, str(tmp_path / "b")]) == 1
+    assert "2 attempts broke" in capsys.readouterr().out
+
+
+WANTED = {
+    "exact_match": {"boxes": [[1, 2, 30, 40]]},
+    "anls": {"options": ["red", "blue"], "answer": "red"},
+    "box_at_half": {"answer": "red"},
+    "plain": {"points": [[3, 4]]},
+}
+
+
+@pytest.mark.parametrize("metric", WANTED)
+def test_a_metric_that_cannot_read_the_references_is_refused(tmp_path, capsys, metric):
+    """Else every answer would be wrong, and the number would look like the policy's."""
+    path = tmp_path / "mine.jsonl"
+    (tmp_path / "0.png").write_bytes(Image(textured(80, 60, 0)).encode())
+    path.write_text(json.dumps({"image": "0.png", "question": "what?", **WANTED[metric]}) + "\n")
+    words = ["eval", str(path), "--metric", metric, "--out", str(tmp_path / "o")]
+    assert vtool(words) == 2
+    assert metric in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+    assert vtool([*words, "--predict-only", "--max-turns", "1"]) == 0
+    assert vtool([*words, "--rescore"]) == 2
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_every_benchmark_s_metric_can_read_its_references(tmp_path, published):
+    for name in miniatures.MINIATURES:
+        root = miniatures.write(name, 0, tmp_path / name)
+        opened = open_benchmark(name, root, as_published=published)
+        check_fit(opened.metric, opened.tasks, opened.benchmark.says)
