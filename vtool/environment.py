@@ -244,7 +244,7 @@ class ToolEnvironment:
         room = max(0, self.limits.max_images - len(self.store.images()))
         # The task has its say: attempts of one number would else share a tool's luck in all tasks.
         seed = (
-            zlib.crc32(self.task.id.encode("utf-8", "surrogatepass")) * 1_000_003
+            zlib.crc32(self.task.id.encode(errors="surrogatepass")) * 1_000_003
             + self._seed * 7919
             + self._turns
         )
