@@ -6,13 +6,16 @@ import inspect
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import miniatures
 import pytest
 
+from vtool.cli import main
 from vtool.worlds.zoom import draw
 
 ROOT = Path(__file__).parent.parent
@@ -109,3 +112,29 @@ def test_the_page_on_measuring_runs(tmp_path):
     told = inspect.getsource(evaluate)
     unknown = {n for n in named if n[2:].replace("-", "_") not in told and n not in told}
     assert unknown <= {"--runs", "--tasks"}, unknown
+
+
+def test_commands_on_the_page_on_measuring_print_what_it_shows(tmp_path, monkeypatch, capsys):
+    """In the order of the page, in one folder; what it leaves out may be printed beside."""
+    monkeypatch.chdir(tmp_path)
+    miniatures.write("vstar", 0, tmp_path / "data" / "vstar")
+    shown: list[tuple[str, list[str]]] = []
+    for block in blocks("docs/eval/running.md", ""):
+        for line in filter(None, block.splitlines()):
+            if line.startswith("$ "):
+                shown.append((line.removeprefix("$ "), []))
+            else:
+                shown[-1][1].append(_timeless(line))
+    assert len(shown) >= 10
+    for command, wanted in shown:
+        program, *words = shlex.split(command)
+        assert program == "vtool"
+        with pytest.raises(SystemExit) as caught:
+            main(words)
+        assert not caught.value.code, command
+        printed = [_timeless(line) for line in capsys.readouterr().out.splitlines()]
+        assert [line for line in wanted if line not in printed] == [], command
+
+
+def _timeless(line: str) -> str:
+    return re.sub(r"\b\d+\.\d s\b", "T s", line)
