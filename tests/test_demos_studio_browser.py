@@ -192,6 +192,8 @@ def test_a_tool_is_called_by_hand(page, examples):
     page.wait_for_selector("#vs-run-tool")
     page.locator("#vs-files-tools input[type=file]").set_input_files(str(examples[0].path))
     page.wait_for_selector("#vs-film-tools .vs-frame")
+    # The form is drawn anew when the picture is there: what is typed before that is lost.
+    expect(page.get_by_label("image:").locator("visible=true").first).to_have_value("image_1")
     box = page.get_by_label("box").locator("visible=true").first
     box.fill("100, 100, 500")
     page.locator("#vs-run-tool").click()
