@@ -403,3 +403,15 @@ def test_markup_of_a_model_stays_words(visitor, examples):
     for panel in out[:3]:
         for tag in ("<script", "<iframe", "<img src=x", "<svg/onload", "<link", "<a "):
             assert tag not in panel
+
+
+def test_a_report_in_which_nothing_counted_has_no_accuracy():
+    from vtool.demos.studio.leaderboard_tab import leaders
+
+    def told(n: int, share: float) -> dict:
+        total = {"accuracy": share, "low": 0.0, "high": 1.0, "n": n, "tool_rate": 0.0, "calls": 0.0}
+        return {"name": "main", "k": 1, "total": total}
+
+    page = str(leaders({"none": told(0, 0.0), "bad": told(4, 0.0), "good": told(4, 0.5)}))
+    assert page.index("good") < page.index("bad") < page.index("nothing counted")
+    assert page.count("0.000 (0.000 to 1.000)") == 1

@@ -86,19 +86,20 @@ def _kind(report: Mapping[str, Any]) -> str:
 
 def _accuracy(report: Mapping[str, Any]) -> float:
     value = report["total"].get("accuracy")
-    return float(value) if isinstance(value, int | float) else -1.0
+    counted = report["total"].get("n") and isinstance(value, int | float)
+    return float(value) if counted else -1.0
 
 
 def _row(name: str, report: Mapping[str, Any]) -> Html:
     total = report["total"]
     mean, low, high = numbers(total, "accuracy", "low", "high")
     tasks, rate, calls = numbers(total, "n", "tool_rate", "calls")
-    told = f"{mean:.3f} ({low:.3f} to {high:.3f})"
+    share = [bar(mean, low, high), f"{mean:.3f} ({low:.3f} to {high:.3f})"]
     cells = [f"{tasks:.0f}", str(report.get("k", 1)), f"{rate:.3f}", f"{calls:.2f}"]
     return tag(
         "tr",
         tag("td", name),
-        tag("td", bar(mean, low, high), told),
+        tag("td", share if tasks else "nothing counted"),
         [tag("td", c) for c in cells],
     )
 
