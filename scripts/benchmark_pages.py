@@ -21,6 +21,8 @@ vtool eval refcoco --split testA --root data/refcoco --model path/to/model
 vtool eval vstar --root data/vstar --published              # judged as the published scorer does
 ```
 
+[Measuring](running.md) says what else a run can be asked.
+
 Nothing is fetched: you bring the files. Each way in which they may lie on disk is a *layout*, and
 the table says how we know it: **verified** (by a reader of somebody else that takes the same
 folder) or **documented** (from the publishers' words only; no file of theirs was at hand).
