@@ -31,6 +31,7 @@ from .curriculum import Curriculum, CurriculumSpec, make_curriculum
 from .curriculum_dress import budget_of, dress_budget
 from .other_weightings import all_options, make_combine, other_weightings
 from .recipe import DataSpec, Recipe
+from .tool_names import offered
 
 WORLD_FILE = "world.json"
 """Says how the world beside it was made."""
@@ -162,11 +163,13 @@ def _world_options(spec: DataSpec, out: Path) -> dict[str, Any]:
 def make_env(recipe: Recipe, toolbox: Toolbox) -> Callable[[Task, int], Environment]:
     """Makes environments of this recipe: task and attempt's seed to environment.
 
-    Where the recipe has a budget, that of the task's tags holds, or else the whole.
+    Where the recipe has a budget, that of the task's tags holds, or else the whole. So do names
+    of tools.
     """
 
     def make(task: Task, seed: int) -> Environment:
-        env = ToolEnvironment(task, toolbox, recipe.limits, seed)
+        asked, tools = offered(task, toolbox, recipe.tool_names)
+        env = ToolEnvironment(asked, tools, recipe.limits, seed)
         if recipe.budget is None:
             return env
         return BudgetedEnvironment(env, budget_of(task) or recipe.budget.whole())

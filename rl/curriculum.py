@@ -72,7 +72,8 @@ pickers: Registry[Callable[..., Picker]] = Registry(
 """Makers of pickers, called as `maker(rows, seed, **options)`."""
 
 dressers: Registry[Callable[..., Dresser]] = Registry(
-    "curriculum", load=lambda: import_module("vtool.rl.curriculum_dress")
+    "curriculum",
+    load=lambda: [import_module(f"vtool.rl.{m}") for m in ("curriculum_dress", "tool_names")],
 )
 """Makers of dressers, called as `maker(seed, **options)`."""
 

@@ -60,10 +60,13 @@ class EvalSpec:
         every: Steps between them; 0 for never.
         count: Tasks.
         data: Which tasks.
+        tool_names: Seed of random names under which tools are told here; None for the run's.
+            From 2**30 on they are none that the curriculum `tool_names` draws in training.
     """
 
     every: int = 0
     count: int = 64
+    tool_names: int | None = None
     data: DataSpec = field(
         default_factory=lambda: DataSpec(options={"seed": 9, "one": 64, "split": "held_out"})
     )
@@ -157,6 +160,8 @@ class Recipe:
         trace_least: For ``imitate`` and ``sample``: leave out episodes that scored less; None
             takes all.
         tools: Registered tools on offer.
+        tool_names: Seed of random names under which tools are told, for the whole run; None for
+            their own names. To draw them anew for each task: the curriculum `tool_names`.
         group_size: Attempts a task.
         prompts: Tasks a step.
         steps: Optimisation steps.
@@ -176,7 +181,7 @@ class Recipe:
             prompts of a step; 0 for never (DAPO's dynamic sampling).
         replay: What is learnt from again.
         curriculum: Which tasks come when (stage, difficulty: one of them) and in what dress
-            (demo_anneal, tool_stage).
+            (demo_anneal, tool_stage, tool_names).
         budget: Calls and tokens that an attempt may use, told to it every turn.
         schedules: Numbers of this recipe that change over the run, by their key with dots.
         reward: Scoring.
@@ -216,6 +221,7 @@ class Recipe:
     pairs: PairSpec = field(default_factory=PairSpec)
     frontier: str = "between"
     tools: tuple[str | dict[str, dict[str, Any]], ...] = ("zoom",)
+    tool_names: int | None = None
     group_size: int = 8
     prompts: int = 16
     steps: int = 60

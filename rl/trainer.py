@@ -35,6 +35,7 @@ from .recipe import Recipe
 from .replay import SuccessBuffer
 from .rollout_sampler import Flat, make_sampler
 from .schedule import scheduled
+from .tool_names import in_evaluation
 from .weights import open_renderer, open_vlm, reference_of
 
 
@@ -110,7 +111,8 @@ class Trainer:
         spec = self.recipe.eval
         if self._held_out is None:
             self._held_out = open_tasks(spec.data, self.out, "eval-data")
-        chosen = [self._held_out[i] for i in range(min(spec.count, len(self._held_out)))]
+        rows = [self._held_out[i] for i in range(min(spec.count, len(self._held_out)))]
+        chosen = in_evaluation(rows, spec.tool_names)
         seat = self.collector.seats["policy"]
         greedy = dataclasses.replace(seat.sampling, temperature=0.0)
         collector = dataclasses.replace(

@@ -23,6 +23,7 @@ from ..group_filter import FilterSpec
 from ..learner import LearnerStopped
 from ..recipe import DataSpec, Recipe
 from ..rollout_sampler import Flat
+from ..tool_names import in_evaluation
 from ..trainer import Trainer
 from .demonstrations import with_demonstrations
 from .trial import START, Trial, name_of, recipe_of
@@ -144,7 +145,8 @@ def measure(trainer: Trainer) -> dict[str, Any]:
     spec = trainer.recipe.eval
     world = worlds.get(spec.data.world)
     tasks = open_tasks(spec.data, trainer.out, "eval-data")
-    chosen = [tasks[i] for i in range(min(spec.count, len(tasks)))]
+    rows = [tasks[i] for i in range(min(spec.count, len(tasks)))]
+    chosen = in_evaluation(rows, spec.tool_names)
     collector = trainer.collector
     seat = collector.seats["policy"]
     greedy = dataclasses.replace(seat.sampling, temperature=0.0)

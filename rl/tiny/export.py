@@ -27,6 +27,8 @@ def export(
     folder: Path,
     card: str,
     tools: Sequence[str] = ("zoom",),
+    *,
+    announce: bool = False,
 ) -> None:
     """Write weights (fp32 safetensors), configurations, tokenizer and card.
 
@@ -36,6 +38,7 @@ def export(
         folder: Created if needed; files of the same name are replaced.
         card: Text of ``README.md``.
         tools: Tools that the policy was trained with.
+        announce: Whether it is told its tools in a system turn.
     """
     folder.mkdir(parents=True, exist_ok=True)
     vlm.model.config.dtype = "float32"
@@ -48,7 +51,7 @@ def export(
     )
     vlm.save(folder)
     tokens.save(scribe.tokenizer, folder)
-    syntax = {"announce": False, "dialect": "hermes", "tools": list(tools)}
+    syntax = {"announce": announce, "dialect": "hermes", "tools": list(tools)}
     _write(folder / "vtool.json", syntax)
     (folder / "README.md").write_text(card, encoding="utf-8")
 

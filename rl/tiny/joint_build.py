@@ -41,13 +41,28 @@ Pools = Mapping[str, Sequence[Demo]]
 FULL_MINUTES: Final = 20.0
 LEARNT: Final = 640
 """Ids given to text; the embedding has 680 rows."""
-POOL: Final = {"box": 1500, "depth": 1000, "mask": 700, "detect": 1200}
+POOL: Final = {
+    "box": 3000,
+    "depth": 1500,
+    "mask": 800,
+    "detect": 1200,
+    "page": 2000,
+    "sparse": 1500,
+}
 """Episodes of each world that are learnt again and again; the zoom world's are always new."""
-SHARES: Final = {"zoom": 10, "box": 7, "depth": 5, "mask": 5, "detect": 5}
+SHARES: Final = {
+    "zoom": 8,
+    "box": 7,
+    "depth": 4,
+    "mask": 4,
+    "detect": 3,
+    "page": 3,
+    "sparse": 3,
+}
 """Of a batch of 32."""
 KINDS: Final = {"one": 0.45, "none": 0.15, "two": 0.4}
 FIRST: Final = Lesson("joint, tower frozen", 400, 2e-3, KINDS, frozen=True)
-WHOLE: Final = Lesson("joint", 1100, 2e-3, KINDS, cosine=True)
+WHOLE: Final = Lesson("joint", 1800, 2e-3, KINDS, cosine=True)
 
 
 def build(

@@ -35,36 +35,48 @@ from .expert import Demo
 from .spec import FAMILY
 
 ROUND: Final = 10
-WORLDS: Final = ("box", "depth", "mask", "detect")
+WORLDS: Final = ("box", "depth", "mask", "detect", "page", "sparse")
 """Those that are taught through episodes; the zoom world has its own demonstrations."""
 OFFERED: Final = ("zoom", "stereo_depth", "depth_at", "segment", "world:detect")
 """What the joint policy may choose from, in every world."""
+TOO_SMALL: Final = "; its digit is too small to read."
+WIDE: Final = 0.17
+"""Side of the first look into a page: four of its cells."""
+_ANYWHERE: Final = (0.45, 0.45, 0.55, 0.55)
 
 
 def box(look: Look) -> Generator[Use, Seen, Said]:
-    """One disc after the other, in the order of the palette, until the digit is the one."""
+    """One disc after the other, in the order of the palette, until the digit is the one.
+
+    What was read is held against what is wanted in words, and the disc is named again before its
+    place is written: a small policy decides what it has spelt out.
+    """
     wanted = look.words.rstrip("?").split()[-1]
     found = colors_in(look.pictures[0])
-    digit, known = "", list(found.items())
+    read, known = "", list(found.items())
     for color, at in known[:-1]:
-        thought = f"The {color} circle is at the {where(at)}; its digit is too small to read."
+        thought = f"The {color} circle is at the {where(at)}{TOO_SMALL}"
         around = rounded(thousandths(grown(at, 1.25)))
-        seen = yield Use("zoom", _read(digit) + thought, image=1, box=around)
+        seen = yield Use("zoom", read + thought, image=1, box=around)
         digit = (read_digit(seen.pictures[0]) if seen.pictures else None) or "0"
-        if digit == wanted:
-            return Said(_written(rounded(thousandths(at))), _read(digit).strip())
-    color, at = known[-1]
-    thought = f"{_read(digit)}The {color} circle is at the {where(at)}."
+        same = digit == wanted
+        read = f"The digit is {digit}. Wanted is {wanted}: {'yes' if same else 'no'}. "
+        if same:
+            break
+    else:
+        color, at = known[-1]
+    thought = f"{read}The {color} circle is at the {where(at)}."
     return Said(_written(rounded(thousandths(at))), thought)
 
 
 def depth(look: Look) -> Generator[Use, Seen, Said]:
-    """Match the pair, then read it at both rings."""
+    """Match the pair, then read it at both rings, numbered as the tool will number them."""
     names = re.findall(r"the (\w+)(?: or| ring)", look.words)
     places = [_middle(spots(look.pictures[0], name)[0]) for name in names]
     seen = yield Use("stereo_depth", "", left=1, right=2)
-    told = ", ".join(
-        f"the {n} ring is at the {where(p)}" for n, p in zip(names, places, strict=True)
+    told = "; ".join(
+        f"point {i} is the {n} ring at the {where(p)}"
+        for i, (n, p) in enumerate(zip(names, places, strict=True), 1)
     )
     points: list[Json] = [rounded([p[0] * 1000, p[1] * 1000]) for p in places]
     seen = yield Use("depth_at", f"{told}.", depth=f"${seen.handles[0]}", points=points)
@@ -98,7 +110,41 @@ def detect(look: Look) -> Generator[Use, Seen, Said]:
     return Said(str(len(seen.found)), f"{kind}: {counted}.")
 
 
-EXPERTS: Final[dict[str, Program]] = {"box": box, "depth": depth, "mask": mask, "detect": detect}
+def page(look: Look) -> Generator[Use, Seen, Said]:
+    """A wide look around the speck, since its place is only roughly known; then a close one."""
+    color, digit, found = look.words.split()[-2], None, look.pictures
+    for number, side in enumerate((WIDE, None), 1):
+        places = spots(found[0], color, 0.8)
+        if not places:
+            break
+        at = places[0]
+        thought = f"The {color} ground is at the {where(at)}{TOO_SMALL if side else '.'}"
+        around = _around(_middle(at), side) if side else grown(at, 1.1)
+        seen = yield Use("zoom", thought, image=number, box=rounded(thousandths(around)))
+        found, digit = seen.pictures, read_digit(seen.pictures[0])
+    return Said(digit or "0", f"The digit is {digit}.")
+
+
+def sparse(look: Look) -> Generator[Use, Seen, Said]:
+    """One look a digit; what was read is kept in words until all are."""
+    read = ""
+    for color in look.words.rstrip("?").split("circles ")[1].split(", "):
+        at = (spots(look.pictures[0], color) or [_ANYWHERE])[0]
+        thought = f"{_so_far(read)}The {color} circle is at the {where(at)}."
+        around = rounded(thousandths(grown(at, 1.25)))
+        seen = yield Use("zoom", thought, image=1, box=around)
+        read += read_digit(seen.pictures[0]) or "0"
+    return Said(read, _so_far(read).strip())
+
+
+EXPERTS: Final[dict[str, Program]] = {
+    "box": box,
+    "depth": depth,
+    "mask": mask,
+    "detect": detect,
+    "page": page,
+    "sparse": sparse,
+}
 
 
 def episodes(
@@ -162,8 +208,14 @@ def _middle(at: UnitBox) -> tuple[float, float]:
     return (at[0] + at[2]) / 2, (at[1] + at[3]) / 2
 
 
-def _read(digit: str) -> str:
-    return f"The digit is {digit}. " if digit else ""
+def _around(at: tuple[float, float], side: float) -> UnitBox:
+    """A square of that side around a place, moved to lie inside."""
+    x, y = (min(max(v - side / 2, 0.0), 1.0 - side) for v in at)
+    return x, y, x + side, y + side
+
+
+def _so_far(digits: str) -> str:
+    return f"The digits are {', '.join(digits)}. " if digits else ""
 
 
 def _covers(names: Sequence[str], shares: Sequence[float]) -> str:

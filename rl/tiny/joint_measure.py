@@ -23,10 +23,11 @@ from vtool.toolbox import Toolbox
 from vtool.worlds.without import Without, take_away
 from vtool.worlds.world import worlds
 
+from ..tool_names import offered
 from .joint_expert import joint_toolbox
 
 LIMITS: Final = Limits(max_turns=5, max_tokens=2048, seconds=600.0)
-NAMES: Final = ("zoom", "box", "depth", "mask", "detect")
+NAMES: Final = ("zoom", "box", "depth", "mask", "detect", "page", "sparse")
 
 
 def measure(
@@ -65,14 +66,14 @@ def measure(
 def play_all(
     folder: Path, tasks: list[Task], toolbox: Toolbox, temperature: float
 ) -> list[tuple[Task, Episode]]:
-    """One attempt at every task."""
+    """One attempt at every task, its tools under the names that its tags say, if any."""
     engine = HFEngine(VLM.load(folder), synchronous=True)
     sampling = Sampling(temperature=temperature, max_tokens=160)
     seats = {"policy": Seat("policy", load_renderer(folder), engine, sampling)}
 
     def job(index: int) -> Callable[[], Awaitable[Episode]]:
         async def go() -> Episode:
-            env = ToolEnvironment(tasks[index], toolbox, LIMITS)
+            env = ToolEnvironment(*offered(tasks[index], toolbox), LIMITS)
             try:
                 return await play(env, seats, key=(0, index))
             finally:
