@@ -42,7 +42,7 @@ METHODS = (
     "arpo_branch",
     "tree",
 )
-FURTHER = ("useless", "misleading", "mask", "depth", "detect")
+FURTHER = ("useless", "misleading", "mask", "depth", "detect", "page", "sparse")
 """Worlds that are played with the plain method only, to complete the table before and after."""
 
 

@@ -5,9 +5,9 @@
 Two arms learn from the same scripted expert in the zoom world, told their tools (one that helps,
 one that does not) in a system turn. `fixed` is always told the tools' own names; `random` is told
 other names, of tools and of arguments, in every episode. Both begin with the same weights, which
-have learnt to copy names, and see equally many episodes. Each is then measured on 300 held-out
-questions that need one look, greedy, under own names and under names that no episode had; half of
-the questions list the tool that helps first, half list it last.
+have learnt to look names up by descriptions, and see equally many episodes. Each is then measured
+on 300 held-out questions that need one look, greedy, under own names and under names that no
+episode had; half of the questions list the tool that helps first, half list it last.
 
 A finished arm under `runs/benchmark-tool-names` is not built again. Writes
 `results/tool_names.json` and `.md`.
@@ -67,13 +67,13 @@ def built(arm: str, seed: int, scale: float) -> dict[str, Any]:
 def measured(folder: Path) -> dict[str, Any]:
     """Accuracy and calls of a policy by names."""
     from vtool.rl.tiny.joint_measure import play_all, summary
-    from vtool.rl.tiny.told import OFFERED
+    from vtool.rl.tiny.told import NEW_NAMES, OFFERED
     from vtool.rl.tool_names import SEEDS, renamed
 
     from vtool.toolbox import Toolbox
 
     tasks = questions()
-    other = [renamed(t, SEEDS + i) for i, t in enumerate(tasks)]
+    other = [renamed(t, SEEDS + i, words=NEW_NAMES) for i, t in enumerate(tasks)]
     found = {}
     for name, asked in (("own", tasks), ("new", other)):
         first = play_all(folder, asked[::2], Toolbox(OFFERED), 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from vtool.errors import DataError, RecipeError
 from vtool.message import Json
@@ -22,7 +23,11 @@ SEEDS = 1 << 30
 
 @dresser(NAMES)
 def tool_names(
-    seed: int, *, wordings: Mapping[str, Sequence[str]] | None = None, share: float = 1.0
+    seed: int,
+    *,
+    wordings: Mapping[str, Sequence[str]] | None = None,
+    words: Sequence[str] | None = None,
+    share: float = 1.0,
 ) -> Dresser:
     """Tell tools under random names, drawn anew for each task and step.
 
@@ -32,6 +37,7 @@ def tool_names(
     Args:
         seed: Of the names.
         wordings: Other descriptions by tool; one of them, or the tool's own, is drawn.
+        words: What tools and arguments may be called; random letters if left out.
         share: Of tasks whose tools are renamed; the others keep their tools' own names.
 
     Raises:
@@ -47,15 +53,23 @@ def tool_names(
         draw = chance(NAMES, (seed, step, task_number(task.id)))
         if draw.random() >= share:
             return task
-        return renamed(task, int(draw.integers(SEEDS)), wordings)
+        return renamed(task, int(draw.integers(SEEDS)), wordings, words)
 
     return dress
 
 
-def renamed(task: Task, seed: int, wordings: Mapping[str, Sequence[str]] | None = None) -> Task:
+def renamed(
+    task: Task,
+    seed: int,
+    wordings: Mapping[str, Sequence[str]] | None = None,
+    words: Sequence[str] | None = None,
+) -> Task:
     """The task with a note of how its tools are called."""
-    said: dict[str, Json] = {name: list(texts) for name, texts in (wordings or {}).items()}
-    note: Json = {"seed": seed, "wordings": said}
+    note: dict[str, Json] = {"seed": seed}
+    if wordings:
+        note["wordings"] = {name: list(texts) for name, texts in wordings.items()}
+    if words is not None:
+        note["words"] = list(words)
     return replace(task, tags={**task.tags, NAMES: note})
 
 
@@ -84,8 +98,8 @@ def offered(task: Task, toolbox: Toolbox, seed: int | None = None) -> tuple[Task
     if not isinstance(note, Mapping) or not isinstance(note.get("seed"), int):
         raise DataError(f"task {task.id!r}: tag {NAMES} must hold a seed, got {note!r}")
     chosen = toolbox if task.tools is None else toolbox.only(task.tools)
-    wordings = note.get("wordings")
-    assert wordings is None or isinstance(wordings, Mapping)
+    said: Any = note.get("wordings") or {}
+    words: Any = note.get("words")
     # A wording for a tool that this task does not offer is no mistake: the note is one for all.
-    mine = {n: w for n, w in (wordings or {}).items() if any(n == s.name for s in chosen.specs)}
-    return replace(task, tools=None), chosen.view(int(str(note["seed"])), mine)  # type: ignore[arg-type]
+    mine = {s.name: said[s.name] for s in chosen.specs if s.name in said}
+    return replace(task, tools=None), chosen.view(int(str(note["seed"])), mine, words)

@@ -226,6 +226,19 @@ def test_only_seeds_that_both_were_played_from_count():
     assert found.verdict is Verdict.OPEN
 
 
+def test_a_claim_may_hold_two_starts_against_each_other():
+    across = next(c for c in CLAIMS if c.beside)
+    assert {(t.ground, t.method) for t in across.trials([0], 10)} == set(across.sides)
+    (here, first), (there, second) = across.sides
+    rows = [{**row(first, s, 0.9), "ground": here} for s in range(6)]
+    rows += [{**row(second, s, 0.5), "ground": here} for s in range(6)]
+    rows += [{**row(second, s, 0.89), "ground": there} for s in range(6)]
+    (found,) = findings(across, rows)
+    assert found.second == pytest.approx(0.89)
+    assert found.verdict is Verdict.SHOWN
+    assert f"| {here}, {there} |" in claims_table(rows, [across])
+
+
 @pytest.mark.parametrize(
     ("gap", "low", "p", "verdict"),
     [

@@ -9,7 +9,7 @@ import pytest
 import torch
 from vtool.rl.tiny.expert import Scribe
 from vtool.rl.tiny.export import export
-from vtool.rl.tiny.joint_build import LEARNT, begin, mix, new_tokenizer
+from vtool.rl.tiny.joint_build import DRILLS, LEARNT, begin, mix, new_tokenizer
 from vtool.rl.tiny.joint_card import card
 from vtool.rl.tiny.joint_expert import OFFERED, WORLDS, demo_of, episodes, joint_toolbox
 from vtool.rl.tiny.joint_measure import LIMITS, measure
@@ -96,7 +96,7 @@ def test_a_mix_is_taught_and_measured(made, tmp_path):
     shares = {"zoom": 2, **dict.fromkeys(WORLDS, 1)}
     lesson = Lesson("joint", 6, 2e-3, {"one": 0.5, "two": 0.5})
     batch = mix(pools, shares)(lesson, scribe, np.random.default_rng(0))
-    assert len(batch) == 2 + len(WORLDS)
+    assert len(batch) == 2 + len(WORLDS) + DRILLS
     teach(vlm, scribe, lesson, seed=0, log=said.append, every=5, source=mix(pools, shares))
     assert said[-1]["loss"] < said[0]["loss"]
     export(vlm, scribe, tmp_path / "joint", "", OFFERED)

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from vtool.rl.tiny import tokenizer as tokens
 from vtool.rl.tiny.joint_build import begin
-from vtool.rl.tiny.told import OFFERED, ToldScribe, copying_row, system_text, texts
-from vtool.rl.tiny.told_build import build, build_base, copying_loss
+from vtool.rl.tiny.told import NAMES, NEW_NAMES, OFFERED, ToldScribe, drill_row, system_text
+from vtool.rl.tiny.told_build import build, build_base, drill_loss, new_tokenizer
 
 from vtool.dialects.hermes import Hermes
 from vtool.media import Image
@@ -75,18 +74,35 @@ def test_the_tool_that_helps_comes_first_or_last(base: Path) -> None:
     assert {tuple(s.name for s in o) for o in offers} == {OFFERED, OFFERED[::-1]}
 
 
-def test_a_drill_repeats_its_first_half_and_only_that_is_learnt(base: Path) -> None:
+def test_a_drill_asks_for_names_that_its_prompt_holds(base: Path) -> None:
+    writer, names = scribe(base, renamed=True), set(NAMES)
+    for i in range(6):
+        ids, learn = drill_row(writer, np.random.default_rng(i))
+        said = [t for t, on in zip(ids, learn, strict=True) if on]
+        looked = [writer.tokenizer.decode(said[k : k + 3]) for k in range(0, len(said), 3)]
+        before = writer.tokenizer.decode(ids[: learn.index(True)], skip_special_tokens=False)
+        assert len(looked) == 3
+        assert all(name in names and f'"{name}"' in before for name in looked)
+
+
+def test_no_name_of_evaluation_is_one_of_learning() -> None:
+    assert not set(NAMES) & set(NEW_NAMES)
+    assert {w for n in NEW_NAMES for w in n.split("-")} == {w for n in NAMES for w in n.split("-")}
+    assert len(NEW_NAMES) > 100
+
+
+def test_padding_adds_nothing_to_the_loss_of_a_drill(base: Path) -> None:
     writer = scribe(base, renamed=True)
-    rows = [copying_row(writer, np.random.default_rng(i)) for i in range(4)]
-    assert all(row[: len(row) // 2] == row[len(row) // 2 :] for row in rows)
+    short, long = sorted((drill_row(writer, np.random.default_rng(i)) for i in range(2)), key=size)
+    short = (short[0][40:], short[1][40:])
     vlm = begin(writer.tokenizer, 0)
     with torch.no_grad():
-        short, long = sorted(rows, key=len)[0], sorted(rows, key=len)[-1]
-        alone, padded = copying_loss(vlm, [short]), copying_loss(vlm, [short, long])
-        other = copying_loss(vlm, [long])
-    counts = [len(short) // 2, len(long) // 2]
-    mixed = (alone * counts[0] + other * counts[1]) / sum(counts)
-    assert padded.item() == pytest.approx(mixed.item(), rel=1e-4)
+        alone, other, both = (drill_loss(vlm, rows) for rows in ([short], [long], [short, long]))
+    assert both.item() == pytest.approx((alone.item() + other.item()) / 2, rel=1e-4)
+
+
+def size(row: tuple[list[int], list[bool]]) -> int:
+    return len(row[0])
 
 
 def test_an_arm_is_built_and_told_its_tools(base: Path, tmp_path: Path) -> None:
@@ -98,7 +114,7 @@ def test_an_arm_is_built_and_told_its_tools(base: Path, tmp_path: Path) -> None:
 
 
 def test_the_tokenizer_reads_the_system_turn_back() -> None:
-    tokenizer = tokens.train(texts(20), learnt=640)
-    said = system_text(Toolbox(OFFERED).view(9).specs)
+    tokenizer = new_tokenizer(20)
+    said = system_text(Toolbox(OFFERED).view(9, words=NAMES).specs)
     ids = tokenizer.encode(said, add_special_tokens=False).ids
     assert tokenizer.decode(ids, skip_special_tokens=False) == said

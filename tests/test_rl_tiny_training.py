@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
+from vtool.rl.tiny import restless_build
 from vtool.rl.tiny import tokenizer as tokens
 from vtool.rl.tiny.batch import collate, see
 from vtool.rl.tiny.expert import Scribe, Step, example_texts, steps
@@ -24,7 +25,7 @@ from vtool.rl.tiny.monitor import (
 from vtool.rl.tiny.spec import SPEC, new_policy
 from vtool.rl.tiny.teach import Lesson, policy_loss, teach
 from vtool.rl.tiny.vision import collage, label, overview, sheets, warm_up_vision
-from vtool.rl.tiny.weaken import weaken
+from vtool.rl.tiny.weaken import Habits, spoil, weaken
 
 from vtool.families.folder import family_of_folder
 from vtool.families.vlm import VLM
@@ -272,3 +273,23 @@ def test_the_folder_is_plain(scribe: Scribe, vlm: VLM, tmp_path: Path):
     )
     told = json.loads((tmp_path / "vtool.json").read_text())
     assert told == {"announce": False, "dialect": "hermes", "tools": ["zoom"]}
+
+
+def test_needless_looks_show_the_disc_and_change_no_answer():
+    scene = draw(3, kind="none")
+    plain, _ = spoil(scene, np.random.default_rng(0), Habits())
+    made, views = spoil(scene, np.random.default_rng(0), Habits(needless=1.0))
+    assert [s.answer for s in plain] == [scene.answer]
+    assert [s.answer for s in made] == [None, scene.answer]
+    assert len(views) == 2
+    x1, y1, x2, y2 = (v / 1000 for v in made[0].box or ())
+    height, width = scene.pixels.shape[:2]
+    assert x1 < scene.target.x / width < x2
+    assert y1 < scene.target.y / height < y2
+
+
+def test_a_restless_start_is_built_and_told(tmp_path):
+    found = restless_build.build(tmp_path, minutes=0.05, count=4, log=quiet)
+    card = (tmp_path / "restless" / "README.md").read_text(encoding="utf-8")
+    assert "--world restless" in card
+    assert found["none"]["calls"] >= 0

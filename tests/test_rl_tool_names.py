@@ -8,7 +8,7 @@ from vtool.rl.curriculum import dressers
 from vtool.rl.recipe import Recipe
 from vtool.rl.tool_names import NAMES, SEEDS, in_evaluation, offered, renamed, tool_names
 
-from vtool.errors import DataError, RecipeError, UnknownName
+from vtool.errors import DataError, RecipeError, UnknownName, VToolError
 from vtool.task import Answer, Task
 from vtool.toolbox import Toolbox
 
@@ -59,6 +59,19 @@ def test_wordings_are_drawn_and_those_of_tools_not_offered_are_left_out() -> Non
     assert texts == {"Enlarge a region.", "Look closer at a part of a picture."}
 
 
+def test_names_may_be_words_of_ones_own() -> None:
+    box, words = Toolbox(["zoom"]), ["amber", "birch", "cedar", "dune"]
+    seen = set()
+    for seed in range(30):
+        (spec,) = offered(renamed(TASK, seed, words=words), box)[1].specs
+        names = [spec.name, *(p.name for p in spec.params)]
+        assert len(set(names)) == 3
+        seen |= set(names)
+    assert seen == set(words)
+    with pytest.raises(VToolError, match=r"3 names are needed .* got 2 different words"):
+        offered(renamed(TASK, 0, words=["amber", "birch", "amber"]), box)
+
+
 def test_a_note_of_somebody_else_is_refused() -> None:
     task = Task(id="a", prompt=("what?",), reference=Answer(("1",)), tags={NAMES: "odd"})
     with pytest.raises(DataError, match="must hold a seed, got 'odd'"):
@@ -67,7 +80,7 @@ def test_a_note_of_somebody_else_is_refused() -> None:
 
 def test_evaluation_has_names_of_its_own_or_none() -> None:
     assert in_evaluation([TASK], None) == [TASK]
-    assert in_evaluation([TASK], SEEDS)[0].tags[NAMES] == {"seed": SEEDS, "wordings": {}}
+    assert in_evaluation([TASK], SEEDS)[0].tags[NAMES] == {"seed": SEEDS}
 
 
 def test_the_curriculum_knows_it_by_name() -> None:

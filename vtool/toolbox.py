@@ -152,31 +152,37 @@ class Toolbox:
                 raise UnknownName("tool", name, self._offers)
         return self._with({n: o for n, o in self._offers.items() if n in names})
 
-    def view(self, seed: int, wordings: Mapping[str, Sequence[str]] | None = None) -> Toolbox:
+    def view(
+        self,
+        seed: int,
+        wordings: Mapping[str, Sequence[str]] | None = None,
+        words: Sequence[str] | None = None,
+    ) -> Toolbox:
         """The same tools under random names, seeded; results and caches stay shared.
 
         Args:
             seed: Of names and choices.
             wordings: Other descriptions by tool; one of them, or the tool's own, is drawn.
+            words: What tools and arguments may be called; random letters if left out.
 
         Raises:
             UnknownName: A wording for a tool that is not in this toolbox.
+            VToolError: There are fewer different words than names.
 
         Source: adaptive learning of AdaReasoner (Tool-GRPO): random identifiers make a policy
         read descriptions instead of names.
         """
         rng = np.random.Generator(np.random.Philox(key=seed))
-        offers = {}
-        # All names in one draw: drawn one by one, two tools could get the same.
-        names = dict(zip(self._offers, _words(rng, len(self._offers)), strict=True))
         for name in wordings or {}:
             if name not in self._offers:
                 raise UnknownName("tool", name, self._offers)
+        # All names in one draw: drawn one by one, two tools could get the same.
+        names = _names(rng, [o.spec for o in self._offers.values()], words)
+        offers = {}
         for own, offer in self._offers.items():
             said = (offer.spec.description, *(wordings or {}).get(own, ()))
-            words = iter(_words(rng, len(offer.spec.params)))
-            name = f"tool_{names[own]}"
-            renamed = {p.name: f"arg_{next(words)}" for p in offer.spec.params}
+            name, *inner = names[own]
+            renamed = {p.name: n for p, n in zip(offer.spec.params, inner, strict=True)}
             params = tuple(
                 replace(p, name=renamed[p.name], of=renamed.get(p.of or ""))
                 for p in offer.spec.params
@@ -371,6 +377,26 @@ def _plain_shape(region: Region) -> list[float]:
         return [shape.x, shape.y]
     assert isinstance(shape, Span)
     return [shape.start_s, shape.end_s]
+
+
+def _names(
+    rng: np.random.Generator, specs: Sequence[ToolSpec], words: Sequence[str] | None
+) -> dict[str, list[str]]:
+    """New names by a tool's own: its own first, then those of its arguments."""
+    if words is None:
+        names = _words(rng, len(specs))
+        return {
+            s.name: [f"tool_{n}", *(f"arg_{w}" for w in _words(rng, len(s.params)))]
+            for s, n in zip(specs, names, strict=True)
+        }
+    different, needed = list(dict.fromkeys(words)), sum(1 + len(s.params) for s in specs)
+    if len(different) < needed:
+        raise VToolError(
+            f"{needed} names are needed for these tools and their arguments, got "
+            f"{len(different)} different words"
+        )
+    drawn = iter([different[int(i)] for i in rng.permutation(len(different))])
+    return {s.name: [next(drawn) for _ in range(1 + len(s.params))] for s in specs}
 
 
 def _words(rng: np.random.Generator, count: int) -> list[str]:

@@ -87,6 +87,8 @@ class Claim:
         first: The method.
         second: What it is held against.
         wishes: All of them must hold.
+        beside: Ground of the second method, where it is another one with the same held-out
+            questions.
     """
 
     name: str
@@ -96,11 +98,16 @@ class Claim:
     first: str
     second: str
     wishes: tuple[Wish, ...]
+    beside: str | None = None
+
+    @property
+    def sides(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Ground and method of both sides."""
+        return (self.ground, self.first), (self.beside or self.ground, self.second)
 
     def trials(self, seeds: Sequence[int], tokens: int) -> list[Trial]:
         """What must be played."""
-        both = (self.first, self.second)
-        return [Trial(self.ground, m, s, tokens) for s in seeds for m in both]
+        return [Trial(ground, m, s, tokens) for s in seeds for ground, m in self.sides]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +144,7 @@ CLAIMS = (
         "empty calls",
         "a bonus for any call breeds calls that nobody needs",
         "DeepEyes (ablation), Pixel Reasoner",
-        "costly",
+        "restless",
         "bonus_ungated",
         "answer_only",
         (Wish(needless, MORE),),
@@ -146,7 +153,7 @@ CLAIMS = (
         "tools die out",
         "without a bonus for calls tool use dies where it is needed",
         "Pixel Reasoner, DeepEyes",
-        "costly",
+        "restless",
         "answer_only",
         "bonus_gated",
         (Wish(needed, LESS),),
@@ -155,7 +162,7 @@ CLAIMS = (
         "fewer calls",
         "a reward that shrinks with calls cuts calls at equal accuracy",
         "OTC",
-        "costly",
+        "restless",
         "otc",
         "answer_only",
         (Wish(calls, LESS), Wish(accuracy, NO_LESS)),
@@ -225,20 +232,30 @@ CLAIMS = (
     ),
     Claim(
         "demonstrations",
-        "demonstrations before the question, three, then two, then none, replace a warm start "
-        "(here of a policy that never learnt to read any)",
+        "demonstrations before the question, three, then two, then none, teach what is not found "
+        "without them",
         "ICRL",
-        "zoom",
+        "examples",
         "demonstrations",
         "answer_only",
         (Wish(accuracy, MORE),),
+    ),
+    Claim(
+        "demonstrations for a warm start",
+        "demonstrations before the question, three, then two, then none, replace a warm start",
+        "ICRL",
+        "examples",
+        "demonstrations",
+        "answer_only",
+        (Wish(accuracy, NO_LESS),),
+        beside="zoom",
     ),
 )
 
 
 def findings(claim: Claim, rows: Sequence[Row]) -> list[Finding]:
     """What the seeds say that both methods were played from; nothing where there are none."""
-    first, second = (by_seed(claim.ground, m, rows) for m in (claim.first, claim.second))
+    first, second = (by_seed(ground, method, rows) for ground, method in claim.sides)
     seeds = sorted(set(first) & set(second))
     return [found(claim, wish, [(first[s], second[s]) for s in seeds]) for wish in claim.wishes]
 

@@ -83,7 +83,7 @@ def claim_line(f: Finding) -> str:
     cells = [
         c.says,
         c.source,
-        c.ground,
+        c.ground if c.beside is None else f"{c.ground}, {c.beside}",
         what.replace("_", " "),
         f"{f.first:.3f}",
         f"{f.second:.3f}",

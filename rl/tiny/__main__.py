@@ -5,8 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+BUILDS = {
+    "zoom": "warmstart",
+    "moments": "moments_build",
+    "joint": "joint_build",
+    "examples": "examples_build",
+    "restless": "restless_build",
+}
+"""Module of each policy's recipe."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,24 +24,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m vtool.rl.tiny", description=__doc__)
     parser.add_argument("out", type=Path, nargs="?", help="folder for clean/ and weak/")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, help="shrink the recipe (full: 15, others: 20)")
+    parser.add_argument("--minutes", type=float, help="shrink the recipe (zoom: 15)")
     parser.add_argument("--count", type=int, default=400, help="held-out pictures or videos")
-    parser.add_argument("--world", choices=("zoom", "moments", "joint"), default="zoom")
+    parser.add_argument("--world", choices=tuple(BUILDS), default="zoom")
     parser.add_argument("--measure", type=Path, help="measure this checkpoint folder instead")
     options = parser.parse_args(arguments)
     if (options.out is None) == (options.measure is None):
         parser.error("give either OUT to build or --measure FOLDER")
     if options.measure is not None:
-        measures = {"zoom": _measure, "moments": _measure_moments, "joint": _measure_joint}
+        measures = {
+            "zoom": _measure,
+            "restless": _measure,
+            "moments": _measure_moments,
+            "joint": _measure_joint,
+            "examples": _measure_examples,
+        }
         measures[options.world](options.measure, options.count)
         return 0
-    if options.world == "moments":
-        from .moments_build import build
-    elif options.world == "joint":
-        from .joint_build import build
-    else:
-        from .warmstart import build
-
+    build = import_module(f".{BUILDS[options.world]}", __package__).build
     build(options.out, seed=options.seed, minutes=options.minutes, count=options.count, log=_print)
     return 0
 
@@ -68,6 +78,16 @@ def _measure_joint(folder: Path, count: int) -> None:
     torch.set_num_threads(1)
     for name, found in measure(folder, count=count).items():
         _print({"policy": folder.name, "world": name, **found})
+
+
+def _measure_examples(folder: Path, count: int) -> None:
+    import torch
+
+    from .examples_build import measure
+
+    torch.set_num_threads(1)
+    for kind, found in measure(folder, count).items():
+        _print({"policy": folder.name, "examples": kind, **found})
 
 
 def _print(entry: dict[str, Any]) -> None:

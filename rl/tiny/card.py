@@ -7,6 +7,7 @@ from typing import Any
 _HEAD = {
     "clean": "a tiny policy that can look closer",
     "weak": "a tiny policy with the skill and without the habit",
+    "restless": "a tiny policy that also looks where nothing is to be seen",
 }
 
 _HOW = {
@@ -16,6 +17,15 @@ tower, and a last stage end to end. Every turn of a demonstration carries a shor
     "weak": """The clean start plus 40 supervised steps on a bad example: of the questions that need
 a zoom, 30 % are shown with good tool use, 40 % with a zoom at a random place and 30 % answered
 without a look. Perception is left; the behaviour is for reinforcement learning to find again.""",
+    "restless": """The clean start plus 40 supervised steps on another bad example: half of the
+questions that need no zoom are shown with one, and of those that need one, half are shown with good
+tool use, a fifth with a zoom at a random place and the others without a look. For claims on
+needless calls: where nobody makes any, no method can breed or cut them.""",
+}
+_AGAIN = {
+    "clean": ("", "OUT/clean` and `OUT/weak` from nothing"),
+    "weak": ("", "OUT/clean` and `OUT/weak` from nothing"),
+    "restless": (" --world restless", "OUT/restless` from the shipped clean start"),
 }
 
 _TEXT = """# {title}
@@ -28,10 +38,10 @@ the quick start. It is not a general model: it reads digits in coloured circles.
 {how}
 
 ```
-OMP_NUM_THREADS=1 python -m vtool.rl.tiny OUT --seed {seed}
+OMP_NUM_THREADS=1 python -m vtool.rl.tiny OUT{world} --seed {seed}
 ```
 
-rebuilds `OUT/clean` and `OUT/weak` from nothing on one core; equal seeds give equal weights on one
+rebuilds `{made} on one core; equal seeds give equal weights on one
 kind of machine. No data or weights from elsewhere are used.
 
 ## What it does
@@ -62,7 +72,7 @@ def card(name: str, seed: int, found: dict[str, Any], parameters: str = "0.45 M 
     """Markdown of the card.
 
     Args:
-        name: ``clean`` or ``weak``.
+        name: ``clean``, ``weak`` or ``restless``.
         seed: Of the build.
         found: What `warmstart.report` measured.
         parameters: Size in words.
@@ -79,6 +89,8 @@ def card(name: str, seed: int, found: dict[str, Any], parameters: str = "0.45 M 
         parameters=parameters,
         how=_HOW[name],
         seed=seed,
+        world=_AGAIN[name][0],
+        made=_AGAIN[name][1],
         count=found["count"],
         without_tool=_cell(found["without_tool"]),
         rows="\n".join(rows),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +29,7 @@ def export(
     tools: Sequence[str] = ("zoom",),
     *,
     announce: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> None:
     """Write weights (fp32 safetensors), configurations, tokenizer and card.
 
@@ -39,6 +40,7 @@ def export(
         card: Text of ``README.md``.
         tools: Tools that the policy was trained with.
         announce: Whether it is told its tools in a system turn.
+        options: Of the dialect.
     """
     folder.mkdir(parents=True, exist_ok=True)
     vlm.model.config.dtype = "float32"
@@ -51,7 +53,9 @@ def export(
     )
     vlm.save(folder)
     tokens.save(scribe.tokenizer, folder)
-    syntax = {"announce": announce, "dialect": "hermes", "tools": list(tools)}
+    syntax: dict[str, Any] = {"announce": announce, "dialect": "hermes", "tools": list(tools)}
+    if options:
+        syntax["options"] = dict(options)
     _write(folder / "vtool.json", syntax)
     (folder / "README.md").write_text(card, encoding="utf-8")
 

@@ -2,7 +2,7 @@
 
 It begins as the clean policy of the zoom world. Its tokenizer is learnt anew from all worlds, and
 what both tokenizers know keeps its embedding. Then it learns the experts' episodes of all worlds
-in one mix, the vision tower frozen at first.
+in one mix, the vision tower frozen at first, with drills of what is looked up and compared.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from .expert import Demo, Scribe, retarget
 from .expert import example_texts as zoom_texts
 from .export import export
 from .joint_card import card
+from .joint_drill import drills
 from .joint_expert import OFFERED, WORLDS, demo_of, episodes, texts_of
 from .joint_measure import measure
 from .spec import new_policy
@@ -38,7 +39,7 @@ from .teach import Lesson, teach
 Log = Callable[[dict[str, Any]], None]
 Pools = Mapping[str, Sequence[Demo]]
 
-FULL_MINUTES: Final = 20.0
+FULL_MINUTES: Final = 26.0
 LEARNT: Final = 640
 """Ids given to text; the embedding has 680 rows."""
 POOL: Final = {
@@ -60,6 +61,8 @@ SHARES: Final = {
     "sparse": 3,
 }
 """Of a batch of 32."""
+DRILLS: Final = 9
+"""Beside them, short texts."""
 KINDS: Final = {"one": 0.45, "none": 0.15, "two": 0.4}
 FIRST: Final = Lesson("joint, tower frozen", 400, 2e-3, KINDS, frozen=True)
 WHOLE: Final = Lesson("joint", 1800, 2e-3, KINDS, cosine=True)
@@ -79,7 +82,7 @@ def build(
     Args:
         out: Folder; files of the same names are replaced.
         seed: The same seed gives the same weights on the same machine and thread count.
-        minutes: Shrinks pools and stages in proportion to the full recipe's 20 minutes.
+        minutes: Shrinks pools and stages in proportion to the full recipe's 26 minutes.
         log: Receives one record (a flat dict) per stage and measurement.
         count: Held-out questions per world.
         shares: Of a batch, by world; a world that is left out is not taught.
@@ -160,6 +163,7 @@ def mix(pools: Pools, shares: Mapping[str, int]) -> Callable[..., list[Demo]]:
 
     def source(lesson: Lesson, scribe: Scribe, rng: np.random.Generator) -> list[Demo]:
         out = zoom_demos(shares.get("zoom", 0), lesson, scribe, rng)
+        out += drills(DRILLS if pools else 0, scribe, rng)
         for name, pool in pools.items():
             out += [pool[int(i)] for i in rng.integers(0, len(pool), shares[name])]
         return out

@@ -59,9 +59,8 @@ def box(look: Look) -> Generator[Use, Seen, Said]:
         around = rounded(thousandths(grown(at, 1.25)))
         seen = yield Use("zoom", read + thought, image=1, box=around)
         digit = (read_digit(seen.pictures[0]) if seen.pictures else None) or "0"
-        same = digit == wanted
-        read = f"The digit is {digit}. Wanted is {wanted}: {'yes' if same else 'no'}. "
-        if same:
+        read = f"{compared(digit, wanted)} "
+        if digit == wanted:
             break
     else:
         color, at = known[-1]
@@ -74,14 +73,12 @@ def depth(look: Look) -> Generator[Use, Seen, Said]:
     names = re.findall(r"the (\w+)(?: or| ring)", look.words)
     places = [_middle(spots(look.pictures[0], name)[0]) for name in names]
     seen = yield Use("stereo_depth", "", left=1, right=2)
-    told = "; ".join(
-        f"point {i} is the {n} ring at the {where(p)}"
-        for i, (n, p) in enumerate(zip(names, places, strict=True), 1)
-    )
     points: list[Json] = [rounded([p[0] * 1000, p[1] * 1000]) for p in places]
-    seen = yield Use("depth_at", f"{told}.", depth=f"${seen.handles[0]}", points=points)
+    seen = yield Use(
+        "depth_at", f"{named_points(names, places)}.", depth=f"${seen.handles[0]}", points=points
+    )
     first = int(seen.found[0].label.split()[-1])
-    return Said(names[first - 1], f"point {first} is the {names[first - 1]} ring.")
+    return Said(names[first - 1], f"point {first} {names[first - 1]}.")
 
 
 def mask(look: Look) -> Generator[Use, Seen, Said]:
@@ -95,11 +92,11 @@ def mask(look: Look) -> Generator[Use, Seen, Said]:
             at[0] + MASK_BOX / 2,
             at[1] + MASK_BOX / 2,
         )
-        thought = f"{_covers(names, shares)}The {name} shape is at the {where(at)}."
+        thought = f"{covers(names, shares)}The {name} shape is at the {where(at)}."
         seen = yield Use("segment", thought, image=1, box=rounded(thousandths(around)))
         shares.append(float(str(seen.found[0].facts["share"])))
     larger = names[0] if shares[0] > shares[1] else names[1]
-    return Said(larger, _covers(names, shares).strip())
+    return Said(larger, covers(names, shares).strip())
 
 
 def detect(look: Look) -> Generator[Use, Seen, Said]:
@@ -218,7 +215,19 @@ def _so_far(digits: str) -> str:
     return f"The digits are {', '.join(digits)}. " if digits else ""
 
 
-def _covers(names: Sequence[str], shares: Sequence[float]) -> str:
+def compared(read: str, wanted: str) -> str:
+    """What was read, what is wanted, and whether they are the same."""
+    return f"The digit is {read}. Wanted is {wanted}: {'yes' if read == wanted else 'no'}."
+
+
+def named_points(names: Sequence[str], places: Sequence[Sequence[float]]) -> str:
+    """Rings as the tool will number them; the colour behind the number, where it is looked up."""
+    told = enumerate(zip(names, places, strict=True), 1)
+    return "; ".join(f"point {i} {n} at the {where(p)}" for i, (n, p) in told)
+
+
+def covers(names: Sequence[str], shares: Sequence[float]) -> str:
+    """What each shape covers, as far as it is known."""
     return "".join(f"The {n} shape covers {s}. " for n, s in zip(names, shares, strict=False))
 
 

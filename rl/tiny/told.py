@@ -28,8 +28,20 @@ from .teach import Lesson
 
 OFFERED: Final = ("zoom", "flip")
 """The tool that helps, and one that does not."""
+_WORDS: Final = (
+    "amber birch cedar delta ember fable grain hazel ivory jade kite lark maple nectar onyx pearl "
+    "quartz raven spruce thistle umber velvet willow zephyr"
+)
+WORDS: Final = tuple(_WORDS.split())
+"""A name is two of these, such as `amber-lark`; each is one token."""
+PAIRS: Final = [(i, j) for i in range(len(WORDS)) for j in range(len(WORDS)) if i != j]
+NAMES: Final = tuple(f"{WORDS[i]}-{WORDS[j]}" for i, j in PAIRS if (i + 5 * j) % 4)
+"""What tools and arguments are called in learning."""
+NEW_NAMES: Final = tuple(f"{WORDS[i]}-{WORDS[j]}" for i, j in PAIRS if (i + 5 * j) % 4 == 0)
+"""What they are called in evaluation only: the words are known, the names are not."""
+DIALECT: Final = {"preamble": "Tools:", "closing": "Call one so:"}
+"""Options of the dialect: fewer words around the schemas."""
 SEEDS: Final = 1 << 30
-"""Views of training have seeds below, those of held-out episodes from here on."""
 
 
 class ToldScribe(Scribe):
@@ -50,7 +62,7 @@ class ToldScribe(Scribe):
 
     def offer(self, rng: np.random.Generator) -> tuple[list[ToolSpec], ToolSpec]:
         """The tools of one episode in any order, and which of them helps."""
-        box = self.own.view(int(rng.integers(SEEDS))) if self.renamed else self.own
+        box = self.own.view(int(rng.integers(SEEDS)), words=NAMES) if self.renamed else self.own
         order = rng.permutation(len(box.specs)).tolist()
         return [box.specs[i] for i in order], box.specs[0]
 
@@ -95,13 +107,27 @@ class ToldScribe(Scribe):
         return out
 
 
-def copying_row(scribe: Scribe, rng: np.random.Generator, most: int = 6) -> list[int]:
-    """Some names as schemas write them, and the same again: ids of equal halves."""
-    named = Toolbox(OFFERED).view(int(rng.integers(SEEDS))).specs
-    names = [n for spec in named for n in (spec.name, *(p.name for p in spec.params))]
-    chosen = [names[int(i)] for i in rng.permutation(len(names))[: int(rng.integers(1, most + 1))]]
-    half = list(scribe._encode("".join(f'{{"name": "{name}",\n' for name in chosen)))
-    return half + half
+def drill_row(scribe: ToldScribe, rng: np.random.Generator) -> tuple[list[int], list[bool]]:
+    """A system turn, a wish in the words of one description, the head of the call that it needs.
+
+    Returns:
+        Ids, and which of them are looked up.
+    """
+    specs = scribe.own.view(int(rng.integers(SEEDS)), words=NAMES).specs
+    order = rng.permutation(len(specs)).tolist()
+    spec = specs[int(rng.integers(len(specs)))]
+    names = [spec.name, *(p.name for p in spec.params)]
+    said = system_text([specs[i] for i in order]) + f"{spec.description}\n"
+    ids, learn = list(scribe._encode(said)), list[bool]()
+    learn += [False] * len(ids)
+    for before, name in zip(_HEADS, names, strict=False):
+        plain, looked = scribe._encode(before), scribe._encode(name)
+        ids += [*plain, *looked]
+        learn += [False] * len(plain) + [True] * len(looked)
+    return ids, learn
+
+
+_HEADS: Final = ('<tool_call>\n{"name": "', '", "arguments": {"', '": 1, "')
 
 
 def said_as(step: Step, spec: ToolSpec) -> str:
@@ -119,11 +145,18 @@ OWN: Final = ("image", "box")
 
 def system_text(specs: Sequence[ToolSpec]) -> str:
     """The system turn as it is rendered."""
-    return f"<|im_start|>system\n{joined(Hermes().announce(specs))}<|im_end|>\n"
+    return f"<|im_start|>system\n{announced(specs)}<|im_end|>\n"
+
+
+def announced(specs: Sequence[ToolSpec]) -> str:
+    """The words of the system turn."""
+    return joined(Hermes(**DIALECT).announce(specs))
 
 
 def texts(count: int = 120) -> list[str]:
     """What the tokenizer is learnt from: the zoom world, and system turns under random names."""
     own = Toolbox(OFFERED)
-    systems = [joined(Hermes().announce(own.view(i).specs)) for i in range(20)]
-    return [*zoom_texts(count), *systems, *[joined(Hermes().announce(own.specs))] * 20]
+    systems = [
+        joined(Hermes(**DIALECT).announce(own.view(i, words=NAMES).specs)) for i in range(20)
+    ]
+    return [*zoom_texts(count), *systems, *[joined(Hermes(**DIALECT).announce(own.specs))] * 20]

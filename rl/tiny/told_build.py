@@ -8,7 +8,7 @@ lacks), see equally many episodes, and differ in one thing: how the tools were c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,21 +24,21 @@ from . import tokenizer as tokens
 from .export import export
 from .joint_build import begin
 from .teach import Lesson, teach
-from .told import OFFERED, ToldScribe, copying_row, texts
+from .told import DIALECT, OFFERED, WORDS, ToldScribe, drill_row, texts
 
 Log = Callable[[dict[str, Any]], None]
 
-LEARNT: Final = 640
-COPYING: Final = 1000
+LEARNT: Final = tokens.ROWS
+DRILL: Final = 600
 """Steps of the drill."""
-ROWS: Final = 48
+ROWS: Final = 16
 RATE: Final = 2e-3
 KINDS: Final = {"one": 0.75, "none": 0.25}
-FIRST: Final = Lesson("told, tower frozen", 60, 2e-3, KINDS, frozen=True, batch=16)
-WHOLE: Final = Lesson("told", 240, 2e-3, KINDS, cosine=True, batch=16)
+FIRST: Final = Lesson("told, tower frozen", 50, 2e-3, KINDS, frozen=True, batch=16)
+WHOLE: Final = Lesson("told", 250, 2e-3, KINDS, cosine=True, batch=16)
 
 
-def build_base(folder: Path, *, seed: int = 0, steps: int = COPYING, log: Log = print) -> None:
+def build_base(folder: Path, *, seed: int = 0, steps: int = DRILL, log: Log = print) -> None:
     """The clean policy of the zoom world, which has learnt to copy names, under a new tokenizer.
 
     Args:
@@ -48,10 +48,15 @@ def build_base(folder: Path, *, seed: int = 0, steps: int = COPYING, log: Log = 
         log: Receives one record now and then.
     """
     torch.set_num_threads(1)
-    scribe = ToldScribe(tokens.train(texts(), learnt=LEARNT))
+    scribe = ToldScribe(new_tokenizer())
     vlm = begin(scribe.tokenizer, seed)
-    copying(vlm, scribe, steps, seed, log)
-    export(vlm, scribe, folder, "", OFFERED, announce=True)
+    drill(vlm, scribe, steps, seed, log)
+    export(vlm, scribe, folder, "", OFFERED, announce=True, options=DIALECT)
+
+
+def new_tokenizer(count: int = 120) -> Tokenizer:
+    """Of the zoom world and of system turns; every word of a name is one token."""
+    return tokens.train(texts(count), (*tokens.NUMBERS, *WORDS), learnt=LEARNT)
 
 
 def build(
@@ -74,11 +79,11 @@ def build(
         short = replace(lesson, steps=max(2, round(lesson.steps * scale)))
         teach(vlm, scribe, short, seed=seed, log=log, source=scribe.source)
     vlm.eval()
-    export(vlm, scribe, folder, "", OFFERED, announce=True)
+    export(vlm, scribe, folder, "", OFFERED, announce=True, options=DIALECT)
 
 
-def copying(vlm: VLM, scribe: ToldScribe, steps: int, seed: int, log: Log) -> None:
-    """Learn to say names again that have just been read, in place.
+def drill(vlm: VLM, scribe: ToldScribe, steps: int, seed: int, log: Log) -> None:
+    """Learn to look a name up by what it stands beside, in place.
 
     Whole episodes hold few tokens that teach it: started on them, a policy stays for hundreds of
     steps at guessing letters.
@@ -88,28 +93,28 @@ def copying(vlm: VLM, scribe: ToldScribe, steps: int, seed: int, log: Log) -> No
     began = time.perf_counter()
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = RATE * min(1.0, (step + 1) / 30)
-        rows = [copying_row(scribe, rng) for _ in range(ROWS)]
-        loss = copying_loss(vlm, rows)
+        rows = [drill_row(scribe, rng) for _ in range(ROWS)]
+        loss = drill_loss(vlm, rows)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vlm.parameters(), 1.0)
         optimizer.step()
-        if step % 100 == 0 or step == steps - 1:
+        if step % 50 == 0 or step == steps - 1:
             seconds = round(time.perf_counter() - began, 1)
-            entry = {"stage": "copying", "step": step, "loss": round(loss.item(), 4)}
+            entry = {"stage": "drill", "step": step, "loss": round(loss.item(), 4)}
             log({**entry, "seconds": seconds})
 
 
-def copying_loss(vlm: VLM, rows: list[list[int]]) -> torch.Tensor:
-    """Cross-entropy of the second half of each row, which repeats the first."""
-    length = max(len(row) for row in rows)
+def drill_loss(vlm: VLM, rows: Sequence[tuple[list[int], list[bool]]]) -> torch.Tensor:
+    """Cross-entropy of the names that are looked up."""
+    length = max(len(ids) for ids, _ in rows)
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     learn = torch.zeros(len(rows), length, dtype=torch.bool)
-    for i, row in enumerate(rows):
+    for i, (row, wanted) in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row)
-        learn[i, len(row) // 2 : len(row)] = True
+        learn[i, : len(row)] = torch.tensor(wanted)
     positions = torch.arange(length).expand(3, len(rows), length)
     hidden = vlm.hidden(ids, positions)
-    wanted = learn[:, 1:]
-    logits = vlm.head(hidden[:, :-1][wanted])
-    return functional.cross_entropy(logits, ids[:, 1:][wanted])
+    looked = learn[:, 1:]
+    logits = vlm.head(hidden[:, :-1][looked])
+    return functional.cross_entropy(logits, ids[:, 1:][looked])

@@ -14,7 +14,7 @@ from vtool.families.vlm import VLM
 from vtool.worlds import zoom as world
 from vtool.worlds.drawing import Pixels
 
-from .expert import ROUND, Demo, Scribe, Step, region_of, retarget, steps
+from .expert import ROUND, Demo, Scribe, Step, jittered_box, region_of, retarget, steps
 from .teach import Lesson, Log, teach
 from .views import zoom
 
@@ -26,6 +26,8 @@ class Habits:
     good: float = 0.25
     random_box: float = 0.45
     direct: float = 0.3
+    needless: float = 0.0
+    """Share of the questions that need none in which they zoom all the same."""
 
 
 def spoil(
@@ -34,7 +36,7 @@ def spoil(
     """An episode with a bad habit; its answer is always the right one."""
     made, views = steps(scene, rng)
     if not scene.path:
-        return made, views
+        return needless(scene, rng) if rng.random() < habits.needless else (made, views)
     draw = rng.random() * (habits.good + habits.random_box + habits.direct)
     if draw < habits.good:
         return made, views
@@ -49,6 +51,16 @@ def spoil(
         crop, picture = zoom(scene.pixels, region_of(box, picture))
         seen.append(crop)
     return [*moved, made[-1]], seen
+
+
+def needless(scene: world.Scene, rng: np.random.Generator) -> tuple[list[Step], list[Pixels]]:
+    """A look at the disc that the question is about, although the first look tells the answer."""
+    height, width = scene.pixels.shape[:2]
+    picture = (0, 0, width, height)
+    box = jittered_box(scene.target.box, picture, rng)
+    crop, _ = zoom(scene.pixels, region_of(box, picture))
+    (answered,), views = steps(scene, rng)
+    return [Step(answered.thought, box=box), answered], [*views, crop]
 
 
 def _elsewhere(step: Step, rng: np.random.Generator) -> tuple[int, int, int, int]:
