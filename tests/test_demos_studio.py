@@ -10,6 +10,7 @@ import pytest
 from gradio_client import handle_file
 from studio_visits import EVIL, asked, client, facts, later, studio, until, words
 from vtool.demos.studio.examples import FOREIGN, picture_examples, video_examples
+from vtool.demos.studio.guard import check_password
 from vtool.demos.studio.options import Options
 from vtool.demos.studio.session import Sessions
 from vtool.demos.studio.shelf import Shelf, unpack
@@ -342,6 +343,20 @@ def test_foreign_hosts_and_pages_are_turned_away(here):
     assert httpx.post(f"{address}gradio_api/call/stop", headers=foreign, json={}).status_code == 403
     for path in ("docs", "openapi.json", "gradio_api/file=/etc/passwd"):
         assert httpx.get(f"{address}{path}").status_code in (403, 404)
+
+
+def test_a_report_that_cannot_be_read_is_left_out(tmp_path):
+    total = {"total": {"accuracy": 0.5}}
+    for name, text in (("good", json.dumps(total)), ("deep", "[" * 200_000), ("odd", "{}")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(text, encoding="utf-8")
+    assert Shelf(tmp_path).reports() == {"good": total}
+
+
+def test_half_a_surrogate_pair_is_a_wrong_password():
+    assert not check_password("vtool", "\ud800", "eight chars")
+    assert not check_password("\ud800", "eight chars", "eight chars")
+    assert check_password("vtool", "eight chars", "eight chars")
 
 
 def test_a_password_is_asked_for(runs):

@@ -293,6 +293,8 @@ def test_the_wheel_has_one_top_level_name(wheel):
         "assets/tiny/weak/tokenizer.json",
         "assets/tiny/moments/model.safetensors",
         "assets/tiny/joint/model.safetensors",
+        "assets/tiny/examples/model.safetensors",
+        "assets/tiny/restless/model.safetensors",
     ):
         assert f"vtool/{needed}" in names
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from vtool.rl.tiny.expert import Scribe
 from vtool.rl.tiny.export import export
 from vtool.rl.tiny.joint_build import DRILLS, LEARNT, begin, mix, new_tokenizer
 from vtool.rl.tiny.joint_card import card
+from vtool.rl.tiny.joint_drill import drills
 from vtool.rl.tiny.joint_expert import OFFERED, WORLDS, demo_of, episodes, joint_toolbox
 from vtool.rl.tiny.joint_measure import LIMITS, measure
 from vtool.rl.tiny.spec import FAMILY
@@ -96,7 +99,7 @@ def test_a_mix_is_taught_and_measured(made, tmp_path):
     shares = {"zoom": 2, **dict.fromkeys(WORLDS, 1)}
     lesson = Lesson("joint", 6, 2e-3, {"one": 0.5, "two": 0.5})
     batch = mix(pools, shares)(lesson, scribe, np.random.default_rng(0))
-    assert len(batch) == 2 + len(WORLDS) + DRILLS
+    assert len(batch) == 2 + len(WORLDS) + 3 * DRILLS
     teach(vlm, scribe, lesson, seed=0, log=said.append, every=5, source=mix(pools, shares))
     assert said[-1]["loss"] < said[0]["loss"]
     export(vlm, scribe, tmp_path / "joint", "", OFFERED)
@@ -105,3 +108,28 @@ def test_a_mix_is_taught_and_measured(made, tmp_path):
     assert all(0 <= row["accuracy"] <= 1 for row in found.values())
     text = card(0, 2, found, {"depth": 0.5, "detect": 0.25})
     assert "| depth | " in text
+
+
+def test_a_drill_learns_what_its_words_decide(made):
+    tokenizer, *_ = made
+    scribe, rng = Scribe(tokenizer), np.random.default_rng(0)
+    said = {name: [] for name in ("box", "depth", "mask")}
+    for name, found in said.items():
+        for demo in drills(20, [name], scribe, rng):
+            assert not demo.views
+            cut = demo.learn.index(True)
+            found.append([tokenizer.decode(ids) for ids in (demo.ids[:cut], demo.ids[cut:])])
+    for asked, decided in said["box"]:
+        wanted, read = re.findall(r"digit (\d)|digit is (\d)", asked)
+        assert decided.endswith("yes." if wanted[0] == read[1] else "no.")
+    for asked, decided in said["depth"]:
+        first = re.findall(r'"label": "point (\d)"', asked)[0]
+        assert f"point {first} {decided.split()[2].rstrip('.')} at" in asked
+        assert json.loads("{" + asked.split("{")[1])["relative_depth"] < 1
+    for asked, decided in said["mask"]:
+        one, two = re.findall(r"The (\w+) shape covers ([\d.]+)\. ?", asked + " ")
+        assert max((float(one[1]), one[0]), (float(two[1]), two[0]))[1] in decided
+
+
+def test_worlds_without_a_drill_have_none(made):
+    assert drills(3, ["zoom", "page"], Scribe(made[0]), np.random.default_rng(0)) == []

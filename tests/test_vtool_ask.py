@@ -17,7 +17,8 @@ from vtool.worlds.zoom import draw
 
 
 def test_shipped_policies_are_found_by_name():
-    assert shipped_checkpoints() == ["tiny/clean", "tiny/joint", "tiny/moments", "tiny/weak"]
+    names = ("clean", "examples", "joint", "moments", "restless", "weak")
+    assert shipped_checkpoints() == [f"tiny/{name}" for name in names]
     assert find_checkpoint("tiny/clean") == shipped("tiny/clean")
     assert (shipped("tiny/weak") / "model.safetensors").is_file()
     with pytest.raises(DataError, match="did you mean 'tiny/clean'"):
@@ -102,7 +103,7 @@ def test_a_question_is_answered_step_by_step_and_kept(tmp_path, capsys):
         (
             ["ask", "PIC", "what?", "--model", "nothing"],
             1,
-            "a shipped policy (tiny/clean, tiny/joint, tiny/moments, tiny/weak)",
+            "a shipped policy (tiny/clean, tiny/examples, tiny/joint, ",
         ),
         (["ask", "PIC", "what?", "--tools", "zom"], 2, "did you mean 'zoom'"),
     ],

@@ -34,8 +34,13 @@ def check_origin(origin: str | None, host: str) -> bool:
 
 def check_password(name: str, given: str, wanted: str) -> bool:
     """Compare without telling by the time how much of it is right."""
-    same = hmac.compare_digest(given.encode(), wanted.encode())
-    return hmac.compare_digest(name.encode(), NAME.encode()) and same
+    same = hmac.compare_digest(_bytes(given), _bytes(wanted))
+    return hmac.compare_digest(_bytes(name), _bytes(NAME)) and same
+
+
+def _bytes(text: str) -> bytes:
+    """Half a surrogate pair is a wrong password, not an error of the server."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 @dataclass(slots=True)

@@ -45,7 +45,7 @@ class Shelf:
         for name in self._holding("report.json"):
             try:
                 body = json.loads((self.folder(name) / "report.json").read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 continue
             if isinstance(body, dict) and isinstance(body.get("total"), dict):
                 found[name] = body

@@ -30,19 +30,22 @@ _JOINT = (
     re.compile(r"where is the circle with the digit \d\?"),
     re.compile(f"which shape covers more, the {_COLOR} or the {_COLOR} one\\?"),
     re.compile(f"how many (?:{'|'.join(KINDS)})e?s? are there\\?"),
+    re.compile(f"which is nearer, the {_COLOR} or the {_COLOR} ring\\?"),
+    re.compile(f"what digit is on the {_COLOR} ground\\?"),
+    re.compile(f"what digits are in the circles {_COLOR}, {_COLOR}, {_COLOR}\\?"),
 )
 _MOMENTS = tuple(re.compile(re.escape(ask.words)) for ask in Ask)
 
+_STARTS = ("tiny/clean", "tiny/weak", "tiny/restless", "tiny/examples")
+"""Policies of the zoom world alone."""
 _WORLDS: Mapping[str, tuple[tuple[re.Pattern[str], ...], str]] = {
-    "tiny/clean": (_ZOOM, "coloured circles with small digits"),
-    "tiny/weak": (_ZOOM, "coloured circles with small digits"),
+    **dict.fromkeys(_STARTS, (_ZOOM, "coloured circles with small digits")),
     "tiny/joint": (_JOINT, "circles with small digits, camouflaged shapes and small icons"),
     "tiny/moments": (_MOMENTS, "a coloured flash in a small made-up video"),
 }
 
 _FORMS: Mapping[str, str] = {
-    "tiny/clean": "what digit is in the red circle?",
-    "tiny/weak": "what digit is in the red circle?",
+    **dict.fromkeys(_STARTS, "what digit is in the red circle?"),
     "tiny/joint": "where is the circle with the digit 3?",
     "tiny/moments": "what colour is the flash and when?",
 }

@@ -61,8 +61,8 @@ SHARES: Final = {
     "sparse": 3,
 }
 """Of a batch of 32."""
-DRILLS: Final = 9
-"""Beside them, short texts."""
+DRILLS: Final = 3
+"""Short texts beside them, for each world that has a drill."""
 KINDS: Final = {"one": 0.45, "none": 0.15, "two": 0.4}
 FIRST: Final = Lesson("joint, tower frozen", 400, 2e-3, KINDS, frozen=True)
 WHOLE: Final = Lesson("joint", 1800, 2e-3, KINDS, cosine=True)
@@ -163,7 +163,7 @@ def mix(pools: Pools, shares: Mapping[str, int]) -> Callable[..., list[Demo]]:
 
     def source(lesson: Lesson, scribe: Scribe, rng: np.random.Generator) -> list[Demo]:
         out = zoom_demos(shares.get("zoom", 0), lesson, scribe, rng)
-        out += drills(DRILLS if pools else 0, scribe, rng)
+        out += drills(DRILLS, list(pools), scribe, rng)
         for name, pool in pools.items():
             out += [pool[int(i)] for i in rng.integers(0, len(pool), shares[name])]
         return out

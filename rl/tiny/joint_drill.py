@@ -25,15 +25,19 @@ _TOOL: Final = (
 )
 
 
-def drills(count: int, scribe: Scribe, rng: np.random.Generator) -> list[Demo]:
-    """Equally many of each kind, in turn.
+def drills(
+    count: int, names: Sequence[str], scribe: Scribe, rng: np.random.Generator
+) -> list[Demo]:
+    """Equally many for each world that has one, in turn.
 
     Args:
-        count: How many.
+        count: How many for a world.
+        names: Worlds that are taught.
         scribe: Writes ids.
         rng: Of what they say.
     """
-    return [_KINDS[i % len(_KINDS)](scribe, rng) for i in range(count)]
+    kinds = [drill for name, drill in DRILLS.items() if name in names]
+    return [drill(scribe, rng) for _ in range(count) for drill in kinds]
 
 
 def digits(scribe: Scribe, rng: np.random.Generator) -> Demo:
@@ -86,4 +90,9 @@ def _demo(scribe: Scribe, before: str, learnt: str) -> Demo:
     return Demo([*known, *said], [False] * len(known) + [True] * len(said), [], None)
 
 
-_KINDS: Final[tuple[Callable[[Scribe, np.random.Generator], Demo], ...]] = (digits, points, shares)
+DRILLS: Final[dict[str, Callable[[Scribe, np.random.Generator], Demo]]] = {
+    "box": digits,
+    "depth": points,
+    "mask": shares,
+}
+"""By world."""
