@@ -33,6 +33,7 @@ from .recipe import Recipe
 from .regrow import Regrown, regrow
 from .sampler import Sampler
 from .tree_pairs import Answer, Pair, ranked_pairs, tree_pairs
+from .warmstart import SPEAKERS
 from .weights import open_renderer, open_vlm, reference_of
 
 
@@ -46,12 +47,16 @@ def find_pairs(group: Regrown, spec: PairSpec) -> list[Pair]:
 
 
 def answer_sample(answer: Answer, renderer: Renderer, family: Family) -> Sample:
-    """A sample whose targets are the policy's tokens of one answer, and nothing before it."""
+    """A sample whose targets are the tokens of one answer, and nothing before it.
+
+    The policy's own tokens, and those of a person or teacher who corrected it: what was corrected
+    is what is preferred.
+    """
     whole = answer.episode.contexts[answer.context]
     context = Context(whole.number, whole.seat, whole.store, None, whole.segments[: answer.start])
     for segment in whole.segments[answer.start : answer.end]:
         context.append(segment)
-    return make_sample(context, renderer, family)
+    return make_sample(context, renderer, family, authors=SPEAKERS)
 
 
 def pair_samples(

@@ -272,6 +272,33 @@ def test_what_models_write_stays_words(page, examples):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_stop_is_there_for_both_sides_of_a_comparison(page):
+    tab(page, "Compare")
+    expect(page.get_by_role("button", name="Stop").locator("visible=true")).to_have_count(1)
+
+
+@pytest.mark.parametrize("size", [(1600, 900), (384, 384), (300, 1200)])
+@pytest.mark.parametrize("width", [1280, 420])
+def test_a_picture_keeps_its_shape(page, tmp_path, size, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    path = tmp_path / "wide.png"
+    path.write_bytes(Image(np.full((size[1], size[0], 3), 90, np.uint8)).encode("PNG"))
+    bring(page, "image", path)
+    shown = page.wait_for_selector("#vs-board-image .vs-canvas img").bounding_box()
+    assert shown["width"] / shown["height"] == pytest.approx(size[0] / size[1], rel=0.03)
+
+
+def test_a_file_name_fetches_nothing(page, tmp_path):
+    # Gradio shows the name of a file of a wrong kind as markup; "/" is written so that it may
+    # stand in a name. What the page asks for is checked at its end.
+    bad = tmp_path / '<img src="http:&#47;&#47;203.0.113.9&#47;x" onerror=window.__evil=1>.txt'
+    bad.write_text("no video")
+    page.evaluate("document.addEventListener('securitypolicyviolation', () => window.__held = 1)")
+    tab(page, "Video")
+    bring(page, "video", bad)
+    page.wait_for_function("window.__held === 1")
+
+
 def test_words_can_be_read_in_either_scheme(browser, here, scheme):
     one = browser.new_page(color_scheme=scheme)
     one.goto(here[0])

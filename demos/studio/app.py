@@ -54,7 +54,8 @@ def build(studio: Studio) -> gr.Blocks:
                     page_of.select(*tab.opened(), api_visibility="private", show_progress="hidden")
         page.unload(_leaver(studio))
     o = studio.options
-    return page.queue(max_size=o.max_waiting, default_concurrency_limit=o.at_once)
+    # Nobody past the queue: requests of their own would know no bound and no session.
+    return page.queue(max_size=o.max_waiting, default_concurrency_limit=o.at_once, api_open=False)
 
 
 def _tabs(studio: Studio) -> list[tuple[str, Any]]:

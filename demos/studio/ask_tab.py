@@ -189,7 +189,7 @@ class AskTab(ABC):
         model: str,
         tools: list[str],
         temperature: float,
-        seed: float,
+        seed: float | None,
         request: gr.Request,
     ) -> AsyncIterator[Update]:
         """Ask, and tell every step as it comes."""
@@ -203,7 +203,7 @@ class AskTab(ABC):
                 yield self._said(notice(why), given.shown, {"outside": why})
                 return
             cast = (await self.studio.policies.get(model)).sampling(temperature)
-            attempt = self.studio.attempt((*given.parts, words), cast, tuple(tools), int(seed))
+            attempt = self.studio.attempt((*given.parts, words), cast, tuple(tools), int(seed or 0))
             place.begin(attempt)
             async for _ in attempt.play():
                 yield self._update(place)

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from vtool.environment import Limits, ToolEnvironment
-from vtool.errors import VToolError
 from vtool.message import Action, Author
 from vtool.programs.branch import rerun
 from vtool.programs.solo import play
@@ -93,8 +92,9 @@ class Attempt:
         try:
             async for _ in self._follow(doing, env):
                 yield
-        except VToolError:
-            del self.episode.contexts[before:]  # a path that could not begin is none
+        except Exception:
+            if not any(_has_turn(c) for c in self.episode.contexts[before:]):
+                del self.episode.contexts[before:]  # a path that could not begin is none
             raise
         # The record as a whole ended as its last path did.
         final = self.episode.final
@@ -146,3 +146,9 @@ class Attempt:
         finally:
             changed.cancel()
             self._changed.clear()
+
+
+def _has_turn(context: Context) -> bool:
+    """Whether it holds a turn that its parent does not."""
+    own = context.segments[context.shared :]
+    return any(m.action is not None for s in own for m in s.messages)

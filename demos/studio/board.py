@@ -87,7 +87,7 @@ def _board(
         tag("img", src=address(image), alt=alt or caption, draggable="false"),
         svg,
         class_="vs-canvas",
-        style=f"aspect-ratio:{width}/{height}",
+        style=f"--ratio:{width / height:.6f};aspect-ratio:{width}/{height}",
         data_handle=handle,
         data_ratio=f"{width / height:.4f}",
     )

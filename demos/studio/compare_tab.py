@@ -25,6 +25,7 @@ from .world import outside
 
 SIDES = ("left", "right")
 _FIRST = "The same question, asked of both: their steps appear here."
+_STOPPED = "Stopped before it was asked."
 
 
 class CompareTab:
@@ -125,7 +126,12 @@ class CompareTab:
         except VToolError as err:
             yield notice(str(err), "bad"), empty(_FIRST), {"error": str(err)}
             return
+        stops = session.stops
         for at, (side, model, tools) in enumerate(asked):
+            if session.stops != stops:
+                shown[at], told[side] = empty(_STOPPED), {"stop": "cancelled"}
+                yield (*shown, dict(told))
+                continue
             async for panel, facts_ in self._one(session, side, model, tools, image, words):
                 shown[at], told[side] = panel, facts_
                 yield (*shown, dict(told))

@@ -123,7 +123,7 @@ def both_ends(folder: Path) -> tuple[TraceRecord | None, TraceRecord | None]:
 
 def side(name: str, record: TraceRecord | None) -> Html:
     """One attempt with its picture."""
-    if record is None:
+    if record is None or not record.episode.contexts:
         return empty("This run kept no episodes (trace_every).")
     path = view_path(record.episode, ends(record.episode)[-1], record=record)
     title = tag("h3", f"{name}: {record.task_id}, total {path.view.total or 'not told'}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from vtool.errors import DataError
 from vtool.geometry import Box
 from vtool.message import Action, Json, ToolCall
-from vtool.record import Context, Episode
+from vtool.record import Context, Episode, StopReason
 from vtool.reward import Score
 from vtool.toolspec import Kind, ToolSpec
 from vtool.trace import TraceRecord, write_trace
@@ -59,13 +59,18 @@ def read_fields(thought: str, calls: str, answer: str) -> Action:
 
 def _call(line: str, number: int) -> ToolCall:
     try:
-        body = json.loads(line)
+        body = json.loads(line, parse_constant=_refuse)
+        json.dumps(body, allow_nan=False)  # 1e400 is read as infinity
     except (ValueError, RecursionError) as err:
         raise DataError(f"line {number} of the calls is not JSON: {err}") from err
     named = isinstance(body, dict) and isinstance(body.get("name"), str)
     if not named or not isinstance(body.get("arguments", {}), dict):
         raise DataError(f'line {number}: expected {{"name": "zoom", "arguments": {{...}}}}')
     return ToolCall(body["name"], body.get("arguments", {}))
+
+
+def _refuse(word: str) -> Json:
+    raise ValueError(f"expected finite numbers, got {word}")
 
 
 def with_box(
@@ -123,18 +128,36 @@ def supervised(episode: Episode, leaf: int, folder: Path) -> Path:
 
     Returns:
         The trace, packed.
+
+    Raises:
+        DataError: The path came to no answer.
     """
+    _check_ended(episode.contexts[leaf])
     return _pack([_line(episode, leaf, 1.0, 0, "example")], folder)
+
+
+def _check_ended(context: Context) -> None:
+    """Only what came to an answer is worth learning from.
+
+    Raises:
+        DataError: It did not.
+    """
+    if context.stop is not StopReason.ANSWERED:
+        raise DataError(
+            f"this path has no answer (it ended as {context.stop or 'nothing'}): go on with it "
+            "until it has one"
+        )
 
 
 def preference(episode: Episode, chosen: int, rejected: int, folder: Path) -> Path:
     """Two paths from one past, the better one first: a trace that the `prefer` stage reads.
 
     Raises:
-        DataError: It is one and the same path.
+        DataError: It is one and the same path, or the better one came to no answer.
     """
     if chosen == rejected:
         raise DataError("a preference needs two paths: edit a turn and go on from there first")
+    _check_ended(episode.contexts[chosen])
     lines = [
         _line(episode, chosen, 1.0, 0, "chosen"),
         _line(episode, rejected, 0.0, 1, "rejected"),

@@ -241,18 +241,20 @@ class Pen:
         if path is None or attempt is None or attempt.episode is None or attempt.going:
             yield self._refused("ask something first, and let it end")
             return
-        leaf = place.leaf if place.leaf is not None else ends(attempt.episode)[-1]
+        looked = place.leaf
+        leaf = looked if looked is not None else ends(attempt.episode)[-1]
         before = len(attempt.episode.contexts)
         try:
             async for _ in attempt.rerun(leaf, turn, edit):
-                if len(attempt.episode.contexts) > before:
-                    place.leaf, place.drawn, place.call, place.handle = None, None, 0, ""
+                _follow(place, before)
                 skip = tuple(gr.skip() for _ in self.outputs)
                 yield (*self.show(place, live=attempt.going), facts(place), *skip)
         except VToolError as err:
-            place.leaf = leaf
+            place.leaf = looked
             yield self._refused(str(err))
             return
+        # A turn that answers ends at once: nothing was shown since it began.
+        _follow(place, before)
         yield (*self.show(place), facts(place), *self.values(place))
 
     def _refused(self, why: str) -> Update:
@@ -278,6 +280,13 @@ class Pen:
 
     def _place(self, request: gr.Request) -> Place:
         return self.studio.sessions.of(request.session_hash).place(self.name)
+
+
+def _follow(place: Place, before: int) -> None:
+    """Look at the path that was added, if one was: not at the one that was chosen before."""
+    episode = place.attempt.episode if place.attempt else None
+    if episode is not None and len(episode.contexts) > before:
+        place.leaf, place.drawn, place.call, place.handle = None, None, 0, ""
 
 
 _READ_BY = {

@@ -22,10 +22,11 @@ from .replay import Replay
 from .shelf import Shelf, unpack
 from .studio import Studio
 from .timeline import clips, timeline
-from .viewer import FIRST, NOTHING, STRIP, make_panel
+from .viewer import FIRST, STRIP, make_panel
 
 MOST = 100
 """Episodes of a trace that can be chosen."""
+NO_PICTURE = "Open a trace: its pictures appear here."
 Update = tuple[Any, ...]
 
 
@@ -58,7 +59,7 @@ class ReplayTab:
                 self.chat = make_panel(FIRST, "vs-conversation", elem_id="vs-chat-replay")
             with gr.Column(scale=6, min_width=360, elem_classes=["vs-stick"]):
                 self.score = make_panel("Score and facts appear here.", "vs-score")
-                self.board = make_panel(NOTHING, "vs-large", elem_id="vs-board-replay")
+                self.board = make_panel(NO_PICTURE, "vs-large", elem_id="vs-board-replay")
                 self.film = make_panel(STRIP, "vs-strip", elem_id="vs-film-replay")
         self.panels = [self.chat, self.board, self.film, self.score]
         self._wire()
@@ -101,12 +102,14 @@ class ReplayTab:
             folder = await asyncio.to_thread(unpack, Path(path), place)
             return await self._load(folder, Path(path).name, request)
         except VToolError as err:
-            return self._bad(str(err))
+            # The archive is named as its owner knows it, not where it lies here.
+            return self._bad(str(err).replace(str(place), Path(path).name))
 
     async def _load(self, folder: Path, name: str, request: gr.Request) -> Update:
-        records = await asyncio.to_thread(lambda: list(islice(read_trace(folder), MOST)))
+        found = await asyncio.to_thread(lambda: list(islice(read_trace(folder), MOST)))
+        records = [r for r in found if r.episode.contexts]
         if not records:
-            raise TraceError("this trace holds no finished episode")
+            raise TraceError("this trace holds no episode that began")
         session = self.studio.sessions.of(request.session_hash)
         session.replay = Replay(records, name)
         titles = [(_title(n, r), n) for n, r in enumerate(records)]
@@ -153,7 +156,7 @@ def show(replay: Replay) -> tuple[Html, Html, Html, Html]:
     """The four panels."""
     whole = replay.path()
     if whole is None:
-        return empty(FIRST), empty(NOTHING), empty(STRIP), empty("Open a trace first.")
+        return empty(FIRST), empty(NO_PICTURE), empty(STRIP), empty("Open a trace first.")
     path = up_to(whole, replay.step)
     asked = Asked("policy", "as recorded", picked=replay.call)
     chat = conversation(path, asked) if path.steps == whole.steps else _part(path, asked)

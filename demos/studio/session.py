@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vtool.errors import DataError
 from vtool.geometry import Box
 
 from .attempt import Attempt
@@ -67,6 +68,8 @@ class Session:
     places: dict[str, Place] = field(default_factory=dict)
     touched: float = 0.0
     made: int = 0
+    stops: int = 0
+    """How often Stop was pressed: what comes in several parts looks whether it was."""
 
     def place(self, name: str) -> Place:
         """Where the visitor is in one tab."""
@@ -85,6 +88,7 @@ class Session:
 
     async def stop(self) -> bool:
         """Stop whatever goes on for this visitor; whether anything did."""
+        self.stops += 1
         attempts = [p.attempt for p in self.places.values() if p.attempt]
         return any([await a.stop() for a in attempts])
 
@@ -109,19 +113,24 @@ class Sessions:
         return len(self._all)
 
     def of(self, name: str | None) -> Session:
-        """The session of that name; made if it is new."""
-        key = name or "nobody"
-        session = self._all.pop(key, None)
+        """The session of that name; made if it is new.
+
+        Raises:
+            DataError: There is no name: all who have none would be one visitor.
+        """
+        if not name:
+            raise DataError("expected a request of a session: ask through the page or its client")
+        session = self._all.pop(name, None)
         if session is None:
             self._sweep()
             session = Session(Path(tempfile.mkdtemp(prefix="s", dir=self.root)))
         session.touched = self.clock()
-        self._all[key] = session  # last used, last in order
+        self._all[name] = session  # last used, last in order
         return session
 
     async def leave(self, name: str | None) -> None:
         """A visitor has gone: what went on is stopped, what was kept is dropped."""
-        session = self._all.pop(name or "nobody", None)
+        session = self._all.pop(name or "", None)
         if session is not None:
             await session.stop()
             _drop(session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -57,6 +58,8 @@ class Shelf:
         Raises:
             UnknownName: It does not lie here.
         """
+        if not isinstance(name, str) or "\0" in name:
+            raise UnknownName("folder", repr(name)[:80], self.traces()[:8])
         root = self.root.resolve()
         path = (root / name).resolve()
         if not name or not path.is_relative_to(root) or not path.is_dir():
@@ -106,7 +109,10 @@ def unpack(packed: Path, folder: Path) -> Path:
                 raise TraceError(f"a packed trace holds at most {FILES} files and 256 MiB")
             for member in members:
                 _write(archive, member, folder)
-    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError) as err:
+    except TraceError:
+        raise
+    # RuntimeError: it is encrypted; the others: what is in it is damaged.
+    except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, zlib.error) as err:
         raise TraceError(f"expected a trace packed as .zip, cannot read this file: {err}") from err
     if not (folder / "episodes.jsonl").is_file():
         raise TraceError("expected episodes.jsonl at the top of the archive")

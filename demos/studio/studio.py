@@ -42,7 +42,9 @@ class Studio:
         return Limits(max_turns=o.max_turns, max_tokens=o.max_tokens, seconds=o.seconds)
 
     def toolbox(self, names: tuple[str, ...]) -> Toolbox:
-        """These tools; one box for everybody who chooses the same.
+        """These tools, with results of their own: what one visitor asked is not told to another.
+
+        Workers and connections are shared by everybody who chooses the same.
 
         Raises:
             UnknownName: There is no such tool.
@@ -51,7 +53,7 @@ class Studio:
         key = tuple(sorted(set(names)))
         if key not in self._boxes:
             self._boxes[key] = Toolbox(list(key), forgiving=True, cache_bytes=_CACHE_BYTES)
-        return self._boxes[key]
+        return self._boxes[key].changed(lambda tool: tool)
 
     def attempt(
         self, prompt: tuple[TaskPart, ...], cast: Cast, names: tuple[str, ...], seed: int = 0

@@ -90,7 +90,12 @@ class ToolsTab:
         self.tool.change(about, [self.tool], [self.about], **quiet)
         for panel in (self.board, self.strip):
             panel.select(self.picked, None, changed, **quiet)
-        gr.api(self.run_named, api_name="run_tool")
+        gr.api(
+            self.run_named,
+            api_name="run_tool",
+            concurrency_limit=self.studio.options.at_once,
+            concurrency_id="play",
+        )
         with self.form:
             gr.render(inputs=[self.tool, self.state], show_progress="hidden")(self._form)
 
