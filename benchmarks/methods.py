@@ -1,4 +1,4 @@
-"""Methods side by side at equal sampled tokens, and ten claims, each from six seeds.
+"""Methods side by side at equal sampled tokens, and claims of papers, each from six seeds.
 
     python benchmarks/methods.py            play what is missing (hours), then write
     python benchmarks/methods.py --write    write from what is there, play nothing
@@ -42,7 +42,17 @@ METHODS = (
     "arpo_branch",
     "tree",
 )
-FURTHER = ("useless", "misleading", "mask", "depth", "detect", "page", "sparse")
+FURTHER = (
+    "useless",
+    "misleading",
+    "mask",
+    "depth",
+    "detect",
+    "page",
+    "sparse",
+    "restless",
+    "examples",
+)
 """Worlds that are played with the plain method only, to complete the table before and after."""
 
 

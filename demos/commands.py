@@ -18,7 +18,7 @@ def view(
     """Lay a trace out as one page: steps, pictures with boxes, reward parts."""
     from .view import find_trace, page_of_trace, write_page
 
-    folder = find_trace(trace)
+    folder = find_trace(trace).resolve()  # "." has no name
     path = out or folder.parent / f"{folder.name}.html"
     write_page(page_of_trace(folder, limit=limit), path)
     typer.echo(str(path))

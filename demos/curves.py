@@ -21,7 +21,7 @@ _COLORS = ("#3557c4", "#d9822b", "#1c7a4a")
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:
-    """The lines of a metrics file; a last line that was cut off is left out.
+    """The lines of a metrics file; what is torn or no object is left out.
 
     Raises:
         TraceError: There is no such file.
@@ -30,7 +30,15 @@ def read_metrics(path: Path | str) -> list[dict[str, Any]]:
         lines = Path(path).read_text(encoding="utf-8").split("\n")[:-1]
     except OSError as err:
         raise TraceError(f"expected the metrics of a run, cannot read {path}: {err}") from err
-    return [json.loads(line) for line in lines if line.strip()]
+    return [found for line in lines if (found := _line(line)) is not None]
+
+
+def _line(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def draw_curves(

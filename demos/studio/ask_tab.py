@@ -154,7 +154,9 @@ class AskTab(ABC):
         self.asking = [asking, *going_on]
         self.media.change(self.preview, [self.media], self.panels.all, **quiet)
         for panel in self.panels.all:
-            panel.select(self.picked, None, [*self.panels.all, *self.pen.box_fields], **quiet)
+            panel.select(
+                self.picked, self.pen.words, [*self.panels.all, *self.pen.box_fields], **quiet
+            )
         if self.examples:
             self.shelf.select(self.choose, None, [self.media, self.question], **quiet)
 
@@ -216,14 +218,17 @@ class AskTab(ABC):
         """Stop what goes on for this visitor: generation and tools alike."""
         await self.studio.sessions.of(request.session_hash).stop()
 
-    def picked(self, event: gr.EventData, request: gr.Request) -> Update:
+    def picked(
+        self, thought: str, calls: str, answer: str, event: gr.EventData, request: gr.Request
+    ) -> Update:
         """Follow a click on a call, a picture or a box, or a box that was drawn."""
         place = self.place(request)
         try:
             pick(place, event._data.get("pick"))
         except (VToolError, AttributeError):
             return tuple(gr.skip() for _ in range(3 + len(self.pen.box_fields)))
-        return (*self.show(place, live=is_live(place)), *self.pen.box_values(place))
+        typed = (thought, calls, answer)
+        return (*self.show(place, live=is_live(place)), *self.pen.box_values(place, typed))
 
     def place(self, request: gr.Request) -> Place:
         """Where this visitor is, in this tab."""

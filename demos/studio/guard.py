@@ -58,7 +58,7 @@ POLICY: Final = "; ".join(
         "connect-src 'self' data: blob:",
         "worker-src 'self' blob:",
         "object-src 'none'",
-        "base-uri 'none'",
+        "base-uri 'self'",
         "form-action 'self'",
         "frame-ancestors 'self'",
     )

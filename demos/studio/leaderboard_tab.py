@@ -86,7 +86,7 @@ def _kind(report: Mapping[str, Any]) -> str:
 
 def _accuracy(report: Mapping[str, Any]) -> float:
     value = report["total"].get("accuracy")
-    counted = report["total"].get("n") and isinstance(value, int | float)
+    counted = report["total"].get("n") and isinstance(value, int | float) and 0 <= value <= 1
     return float(value) if counted else -1.0
 
 

@@ -78,8 +78,8 @@ class Pen:
 
     @property
     def box_fields(self) -> list[Any]:
-        """The fields that hold a box, and the calls that it goes into."""
-        return [*self.corners, self.calls]
+        """The fields that hold a box, the calls that it goes into, and the answer they replace."""
+        return [*self.corners, self.calls, self.answer]
 
     @property
     def outputs(self) -> list[Any]:
@@ -106,14 +106,14 @@ class Pen:
             gr.update(visible=False, value=None),
         )
 
-    def box_values(self, place: Place) -> Update:
-        """Corners and calls, after a box was drawn."""
+    def box_values(self, place: Place, typed: tuple[str, str, str]) -> Update:
+        """Corners, calls and answer, after a box was drawn: it goes into what was typed."""
         path = place.path()
         if path is None or place.drawn is None:
             return tuple(gr.skip() for _ in self.box_fields)
-        action = self._with_drawn(path, place)
-        calls = gr.skip() if action is None else fields(action)[1]
-        return (*_corners(path, place), calls)
+        action = self._with_drawn(path, place, typed)
+        words = (gr.skip(), gr.skip()) if action is None else fields(action)[1:]
+        return (*_corners(path, place), *words)
 
     def wire(self, panels: Panels, told: Any, queue: dict[str, Any]) -> list[Any]:
         """Connect everything; returns what Stop must cancel."""
@@ -171,7 +171,17 @@ class Pen:
         place.turn, place.drawn = int(turn or 0), None
         return self.values(place)
 
-    def put_box(self, *given: Any, request: gr.Request) -> Update:
+    def put_box(
+        self,
+        x1: float | None,
+        y1: float | None,
+        x2: float | None,
+        y2: float | None,
+        thought: str,
+        calls: str,
+        answer: str,
+        request: gr.Request,
+    ) -> Update:
         """Take the corners as given, draw them and write them into the call."""
         place = self._place(request)
         path = place.path()
@@ -180,11 +190,12 @@ class Pen:
             return (*skip, notice("ask something first", "bad"))
         handle = large(path, place)
         try:
-            place.drawn = box_of_pixels(given[:4], path, handle)
+            place.drawn = box_of_pixels((x1, y1, x2, y2), path, handle)
             place.handle, place.call = handle, 0
         except VToolError as err:
             return (*skip, notice(str(err), "bad"))
-        return (*self.show(place), *self.box_values(place), "")
+        typed = (thought, calls, answer)
+        return (*self.show(place), *self.box_values(place, typed), "")
 
     async def go_on(
         self, turn: int | None, thought: str, calls: str, answer: str, request: gr.Request
@@ -262,13 +273,19 @@ class Pen:
         skip[self.outputs.index(self.said)] = notice(why, "bad")
         return (*(gr.skip() for _ in range(3)), {"error": why}, *skip)
 
-    def _with_drawn(self, path: PathView, place: Place) -> Action | None:
+    def _with_drawn(
+        self, path: PathView, place: Place, typed: tuple[str, str, str]
+    ) -> Action | None:
         attempt, said = place.attempt, turns(path.context)
         if attempt is None or place.drawn is None or place.turn >= len(said):
             return None
         try:
+            turn = read_fields(*typed)
+        except DataError:  # half written: then as it was recorded
+            turn = said[place.turn]
+        try:
             return with_box(
-                said[place.turn],
+                turn,
                 place.drawn,
                 place.handle,
                 cast=attempt.cast,

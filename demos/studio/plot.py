@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from ..markup import Html, join, tag
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 360, 170, 42, 24
+LARGEST = 1e30
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,16 @@ def lines_of(metrics: Sequence[Mapping[str, Any]], names: Sequence[tuple[str, st
         points = tuple(
             (float(m.get("step", i)), float(m[key]))
             for i, m in enumerate(metrics)
-            if isinstance(m.get(key), int | float) and math.isfinite(m[key])
+            if drawable(m.get(key)) and drawable(m.get("step", i))
         )
         if points:
             found.append(Line(name, points))
     return found
+
+
+def drawable(value: object) -> bool:
+    """Whether it is a number that a picture has room for."""
+    return isinstance(value, int | float) and -LARGEST < value < LARGEST
 
 
 def plot(title: str, lines: Sequence[Line]) -> Html:

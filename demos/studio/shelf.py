@@ -145,7 +145,9 @@ def numbers(body: Mapping[str, Any], *names: str) -> list[float]:
     out = []
     for name in names:
         value = body.get(name)
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        # Comparisons, since a long integer is no float: it must not take the whole board away.
+        fine = isinstance(value, int | float) and not isinstance(value, bool)
+        if not fine or not -1e30 < value < 1e30:
             raise DataError(f"expected a number for {name}, got {value!r}")
         out.append(float(value))
     return out

@@ -40,7 +40,7 @@ _STARTS = ("tiny/clean", "tiny/weak", "tiny/restless", "tiny/examples")
 """Policies of the zoom world alone."""
 _WORLDS: Mapping[str, tuple[tuple[re.Pattern[str], ...], str]] = {
     **dict.fromkeys(_STARTS, (_ZOOM, "coloured circles with small digits")),
-    "tiny/joint": (_JOINT, "circles with small digits, camouflaged shapes and small icons"),
+    "tiny/joint": (_JOINT, "small digits, camouflaged shapes and plates, and small icons"),
     "tiny/moments": (_MOMENTS, "a coloured flash in a small made-up video"),
 }
 
