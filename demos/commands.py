@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,19 +49,25 @@ def demo(
     """Open the studio: ask about pictures and videos, watch every step, take the pen."""
     from vtool.errors import require
 
-    require("gradio", "demo")
+    # Where Gradio puts what visitors bring; it reads this when it is imported.
+    with tempfile.TemporaryDirectory(prefix="vtool-uploads-") as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        require("gradio", "demo")
+        _serve(
+            models=tuple(model or ()),
+            runs=runs,
+            port=port,
+            host=host,
+            password=password,
+            hosts=tuple(name or ()),
+            at_once=at_once,
+            max_waiting=waiting,
+            max_upload_mb=upload,
+        )
+
+
+def _serve(**chosen: Any) -> None:
     from .studio.app import serve
     from .studio.options import Options
 
-    options = Options(
-        models=tuple(model or ()),
-        runs=runs,
-        port=port,
-        host=host,
-        password=password,
-        hosts=tuple(name or ()),
-        at_once=at_once,
-        max_waiting=waiting,
-        max_upload_mb=upload,
-    )
-    serve(options, tell=typer.echo)
+    serve(Options(**chosen), tell=typer.echo)

@@ -1,6 +1,10 @@
 """What a hostile reader of the studio found: each stays found."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 import zipfile
 
@@ -10,8 +14,10 @@ import pytest
 from gradio_client import handle_file
 from sample_episode import sample_records
 from studio_visits import asked, client, facts, later, studio, until, words
+from vtool.demos.studio.app import serve
 from vtool.demos.studio.examples import picture_examples
 from vtool.demos.studio.guard import check_origin
+from vtool.demos.studio.options import Options
 from vtool.demos.studio.pen import read_fields
 from vtool.demos.studio.session import Sessions
 from vtool.demos.studio.shelf import Shelf, unpack
@@ -248,3 +254,35 @@ def test_pictures_keep_their_shape_in_the_style(example):
 
     wide = plain_board(Image(np.zeros((9, 16, 3), np.uint8)))
     assert "--ratio:1.777778;aspect-ratio:16/9" in str(wide)
+
+
+def test_stop_ends_a_tool_that_is_run_by_hand(here, visitor):
+    given = ("python", {"code": "import time; time.sleep(30)"})
+    thread, found = later(lambda: visitor.predict(*given, api_name="/run_tool"))
+    until(lambda: any(s.doing for s in here[1].sessions._all.values()))
+    began = time.monotonic()
+    visitor.predict(api_name="/stop")
+    thread.join(8)
+    assert time.monotonic() - began < 8
+    assert found[0] == {"error": "stopped by you"}
+    assert not any(s.doing for s in here[1].sessions._all.values())
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_when_the_studio_ends(tmp_path, ending):
+    env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    line = [sys.executable, "-m", "vtool.cli", "demo", "--port", "0", "--runs", str(tmp_path)]
+    with subprocess.Popen(line, env=env, stdout=subprocess.PIPE, text=True) as going:
+        assert any("the studio is open" in said for said in going.stdout)
+        going.send_signal(ending)
+        going.wait(30)
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(("vtool-", "gradio"))] == []
+
+
+def test_a_taken_port_is_said_with_the_way_out(here, tmp_path):
+    port, before = int(here[0].rsplit(":", 1)[1].strip("/")), signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(DataError, match="--port"):
+            serve(Options(runs=tmp_path, port=port), lambda said: None)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+import sys
 from importlib.resources import files
 from typing import Any
 
@@ -11,6 +14,8 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 from starlette.middleware import Middleware
+
+from vtool.errors import DataError
 
 from .closed import close_doors
 from .compare_tab import CompareTab
@@ -157,15 +162,25 @@ def serve(options: Options, tell: Any) -> None:
     Args:
         options: Where, and for whom.
         tell: Takes lines for whoever started it.
+
+    Raises:
+        DataError: The port cannot be had.
     """
     if options.open_to_others:
         guarded = "with a password" if options.password else "WITHOUT a password (--password)"
         tell(f"vtool: {options.host} can be reached by other machines, {guarded}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # by the same way out as ctrl-C
     studio = make_studio(options)
-    page = build(studio)
-    address = launch(page, options, wait=False)
-    tell(f"the studio is open at {address}  (ctrl-C closes it)")
     try:
+        page = build(studio)
+        try:
+            address = launch(page, options, wait=False)
+        except OSError as err:
+            raise DataError(
+                f"cannot listen on {options.host}, port {options.port}, which is taken or not "
+                "allowed: choose another one with --port, 0 takes a free one"
+            ) from err
+        tell(f"the studio is open at {address}  (ctrl-C closes it)")
         page.block_thread()
     finally:
-        studio.sessions.close()
+        asyncio.run(studio.close())

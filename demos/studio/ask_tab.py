@@ -195,7 +195,7 @@ class AskTab(ABC):
         request: gr.Request,
     ) -> AsyncIterator[Update]:
         """Ask, and tell every step as it comes."""
-        place = self.place(request)
+        session, place = self.studio.sessions.of(request.session_hash), self.place(request)
         try:
             given = await asyncio.to_thread(self.open, path)
             words = read_question(question)
@@ -204,7 +204,12 @@ class AskTab(ABC):
                 place.attempt = None
                 yield self._said(notice(why), given.shown, {"outside": why})
                 return
+            stops = session.stops
             cast = (await self.studio.policies.get(model)).sampling(temperature)
+            if session.stops != stops:  # while it was being loaded
+                raise DataError("stopped before it was asked")
+            if is_live(place):  # one at a time: who asks again does not wait for the answer
+                await session.stop()
             attempt = self.studio.attempt((*given.parts, words), cast, tuple(tools), int(seed or 0))
             place.begin(attempt)
             async for _ in attempt.play():

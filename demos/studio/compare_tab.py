@@ -146,7 +146,11 @@ class CompareTab:
             if why is not None:
                 yield join([tag("h3", title), notice(why)]), {"outside": why}
                 return
+            stops = session.stops
             cast = await self.studio.policies.get(model)
+            if session.stops != stops:  # while it was being loaded
+                yield join([tag("h3", title), notice(_STOPPED)]), {"stop": "cancelled"}
+                return
             names = ("zoom",) if tools else ()
             place.begin(self.studio.attempt((image, words), cast, names))
             assert place.attempt is not None

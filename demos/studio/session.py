@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from vtool.errors import DataError
 from vtool.geometry import Box
@@ -18,6 +20,7 @@ from .replay import Replay
 from .workbench import Workbench
 
 MAX_SESSIONS = 512
+T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +73,8 @@ class Session:
     made: int = 0
     stops: int = 0
     """How often Stop was pressed: what comes in several parts looks whether it was."""
+    doing: set[asyncio.Future[Any]] = field(default_factory=set)
+    """Tools that run by hand."""
 
     def place(self, name: str) -> Place:
         """Where the visitor is in one tab."""
@@ -90,7 +95,25 @@ class Session:
         """Stop whatever goes on for this visitor; whether anything did."""
         self.stops += 1
         attempts = [p.attempt for p in self.places.values() if p.attempt]
-        return any([await a.stop() for a in attempts])
+        by_hand = [task.cancel() for task in self.doing]
+        return any([await a.stop() for a in attempts] + by_hand)
+
+    async def run(self, doing: Coroutine[Any, Any, T]) -> T:
+        """Wait for something that Stop, or leaving the page, ends.
+
+        Raises:
+            DataError: It was stopped.
+        """
+        task = asyncio.ensure_future(doing)
+        self.doing.add(task)
+        try:
+            await asyncio.wait({task})
+            if task.cancelled():
+                raise DataError("stopped by you")
+            return task.result()
+        finally:
+            task.cancel()
+            self.doing.discard(task)
 
 
 @dataclass(slots=True, eq=False)

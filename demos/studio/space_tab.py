@@ -94,7 +94,9 @@ class SpaceTab:
             )
             self.baseline = gr.Number(0.1, label="Baseline in m", minimum=0, min_width=100)
             self.focal = gr.Number(400, label="Focal length in px", minimum=0, min_width=100)
-        self.run = gr.Button("Measure", variant="primary", elem_id="vs-run-space")
+        with gr.Row():
+            self.run = gr.Button("Measure", variant="primary", elem_id="vs-run-space")
+            self.halt = gr.Button("Stop", variant="stop", min_width=80)
 
     def _wire(self) -> None:
         self.run.click(
@@ -107,6 +109,7 @@ class SpaceTab:
             concurrency_limit=self.studio.options.at_once,
             concurrency_id="play",
         )
+        self.halt.click(self.stop, None, None, api_visibility="private", queue=False)
         self.shelf.select(
             lambda: tuple(self.pair),
             None,
@@ -114,6 +117,10 @@ class SpaceTab:
             api_visibility="private",
             show_progress="hidden",
         )
+
+    async def stop(self, request: gr.Request) -> None:
+        """Stop measuring."""
+        await self.studio.sessions.of(request.session_hash).stop()
 
     async def measure(
         self,
@@ -130,10 +137,11 @@ class SpaceTab:
             if method != "one picture":
                 images.append(await asyncio.to_thread(open_picture, second))
             tool = depth_tool(method, baseline, focal)
-            store, told = await lift(tool, images)
+            session = self.studio.sessions.of(request.session_hash)
+            store, told = await session.run(lift(tool, images))
         except VToolError as err:
             return gr.skip(), gr.skip(), notice(str(err), "bad")
-        path = self.studio.sessions.of(request.session_hash).file("cloud.glb")
+        path = session.file("cloud.glb")
         clouds = [e.value for e in store if isinstance(e.value, Cloud)]
         shown: Any = gr.update(value=None)
         if clouds:

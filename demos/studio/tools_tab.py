@@ -73,7 +73,9 @@ class ToolsTab:
             )
             with gr.Column(scale=4, min_width=200):
                 self.tool = gr.Dropdown(names, value=FIRST, label="Tool", elem_id="vs-tool")
-                self.clear = gr.Button("Begin with an empty bench", size="sm")
+                with gr.Row():
+                    self.clear = gr.Button("Begin with an empty bench", size="sm")
+                    self.halt = gr.Button("Stop", variant="stop", size="sm", min_width=80)
         self.about = gr.HTML(about(FIRST), elem_classes=["vs-panel"])
 
     def _wire(self) -> None:
@@ -87,6 +89,7 @@ class ToolsTab:
             api_name="bring",
         )
         self.clear.click(self.fresh, None, changed, **quiet)
+        self.halt.click(self.stop, None, None, api_visibility="private", queue=False)
         self.tool.change(about, [self.tool], [self.about], **quiet)
         for panel in (self.board, self.strip):
             panel.select(self.picked, None, changed, **quiet)
@@ -142,6 +145,10 @@ class ToolsTab:
         session.bench = Workbench()
         return (*self.show(session.bench), -session.count())
 
+    async def stop(self, request: gr.Request) -> None:
+        """Stop the tool that runs."""
+        await self.studio.sessions.of(request.session_hash).stop()
+
     def picked(self, event: gr.EventData, request: gr.Request) -> Update:
         """Follow a click on a thing, or a box that was drawn on one."""
         session = self.studio.sessions.of(request.session_hash)
@@ -159,7 +166,7 @@ class ToolsTab:
         session.bench.given = given
         before = len(session.bench.store)
         try:
-            await self._run(name, given, session.bench)
+            await session.run(self._run(name, given, session.bench))
         except VToolError as err:
             board, strip, _ = self.show(session.bench)
             return board, strip, notice(str(err), "bad"), gr.skip()
@@ -178,9 +185,10 @@ class ToolsTab:
             arguments: Its form: pictures and values by handle, places in thousandths.
             request: Of whom.
         """
-        bench = self.bench(request)
+        session = self.studio.sessions.of(request.session_hash)
+        bench = session.bench
         try:
-            await self._run(name, arguments, bench)
+            await session.run(self._run(name, arguments, bench))
         except VToolError as err:
             return {"error": str(err)}
         assert bench.last is not None
