@@ -1,6 +1,6 @@
 """Does one policy of two worlds beat one policy a world? Questions and grounding, VITAL's claim.
 
-    OMP_NUM_THREADS=1 python benchmarks/joint.py [--minutes 8] [--seeds 0,1,2]
+    OMP_NUM_THREADS=1 python benchmarks/joint.py [--minutes 20] [--seeds 0,1,2]
 
 Three arms learn from the scripted experts, from the same start and for the same steps: `zoom`
 (answers in words), `box` (answers with a box), and both. Every arm sees the same number of
@@ -8,7 +8,7 @@ episodes of a world that it is taught; the joint arm sees the other world's besi
 question is what the other world adds (or takes away), at no cost in own examples. Measured on 400
 held-out questions a world, greedy. A finished arm under `runs/benchmark-joint` is not built again.
 
-`--minutes` shrinks the recipe (20 is whole). Writes `results/joint.json` and `.md`.
+`--minutes` shrinks the recipe (26 is whole). Writes `results/joint.json` and `.md`.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def page(found: list[dict[str, Any]], minutes: float) -> str:
 def main() -> int:
     """Build, measure, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seeds", default="0,1,2")
     args = parser.parse_args()
     wanted = [(arm, int(s), args.minutes) for s in args.seeds.split(",") for arm in ARMS]
