@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-
 from vtool.media import Image
 
+from .addresses import ADDRESSES
 from .markup import Html, join, tag
 from .steps import Mark, Sight
 
@@ -75,15 +74,14 @@ class Gallery:
         return name
 
 
-def data_address(image: Image) -> str:
-    """The picture as a data address: PNG, or JPEG where that is much smaller."""
-    side = max(image.size)
-    if side > MAX_SIDE:
-        w, h = (max(1, round(s * MAX_SIDE / side)) for s in image.size)
-        image = image.resize((w, h))
-    png, jpeg = image.encode("PNG"), image.encode("JPEG")
-    kind, data = ("jpeg", jpeg) if len(png) > 40_000 and len(jpeg) < len(png) else ("png", png)
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+def data_address(image: Image, side: int = MAX_SIDE) -> str:
+    """The picture as a data address: PNG, or JPEG where that is much smaller.
+
+    Args:
+        image: The picture.
+        side: Longest side at which it is sent.
+    """
+    return ADDRESSES.of(image, side, lossless=40_000)
 
 
 def _mark(mark: Mark, width: int, height: int) -> list[Html]:

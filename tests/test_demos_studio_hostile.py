@@ -86,7 +86,33 @@ def test_stop_in_compare_stops_both_sides(here, visitor, example):
     assert time.monotonic() - began < 6  # a turn of the other side would take eight seconds
     assert found[0][2]["left"]["stop"] == "cancelled"
     assert found[0][2]["right"] == {"stop": "cancelled"}
-    assert "Stopped before it was asked" in words(found[0][1])
+    assert "Stopped before it began" in words(found[0][1])
+
+
+def test_stop_ends_a_question_that_waits_for_its_turn(tmp_path, example):
+    with studio(tmp_path, at_once=1) as (address, household):
+        first, second = client(address), client(address)
+        given = (example.question, "slow", ["zoom"], 0, 0)
+
+        def ask(who):
+            file = handle_file(str(example.path))
+            return later(lambda: who.predict(file, *given, api_name="/ask"))
+
+        def plays(name):
+            attempt = household.sessions.of(name).place("image").attempt
+            return attempt is not None and attempt.going
+
+        long, _ = ask(first)
+        until(lambda: any(plays(n) for n in list(household.sessions._all)))
+        waiting, found = ask(second)
+        time.sleep(1.0)  # it lies in the queue: nothing tells when
+        second.predict(api_name="/stop")
+        first.predict(api_name="/stop")
+        waiting.join(6)
+        long.join(6)
+        assert facts(found[0]) == {"answer": None, "steps": [], "error": "stopped before it began"}
+        for one in (first, second):
+            one._kill_heartbeat.set()
 
 
 def test_nobody_asks_past_the_queue(here):

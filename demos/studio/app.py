@@ -20,7 +20,7 @@ from vtool.errors import DataError
 from .closed import close_doors
 from .compare_tab import CompareTab
 from .examples import picture_examples, video_examples
-from .guard import HostGuard, check_password, known_hosts
+from .guard import EVERYWHERE, HostGuard, check_password, known_hosts
 from .image_tab import ImageTab
 from .leaderboard_tab import LeaderboardTab
 from .learning_tab import LearningTab
@@ -169,6 +169,11 @@ def serve(options: Options, tell: Any) -> None:
     if options.open_to_others:
         guarded = "with a password" if options.password else "WITHOUT a password (--password)"
         tell(f"vtool: {options.host} can be reached by other machines, {guarded}")
+        if options.host in EVERYWHERE and not options.hosts:
+            tell(
+                "vtool: but only as localhost: say under which name or address others ask for it "
+                "with --name"
+            )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # by the same way out as ctrl-C
     studio = make_studio(options)
     try:

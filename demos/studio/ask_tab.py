@@ -15,6 +15,7 @@ from vtool.task import TaskPart
 
 from ..markup import Html
 from .examples import Example, example_strip
+from .guard import asked_at
 from .panels import empty, notice
 from .pen_panel import Pen
 from .session import Place
@@ -152,7 +153,9 @@ class AskTab(ABC):
             queue=False,
         )
         self.asking = [asking, *going_on]
-        self.media.change(self.preview, [self.media], self.panels.all, **quiet)
+        self.media.change(
+            self.preview, [self.media], [*self.panels.all, *self.pen.outputs], **quiet
+        )
         for panel in self.panels.all:
             panel.select(
                 self.picked, self.pen.words, [*self.panels.all, *self.pen.box_fields], **quiet
@@ -173,16 +176,17 @@ class AskTab(ABC):
         """Show a file that was chosen, before anything is asked."""
         place = self.place(request)
         if place.attempt is not None and place.attempt.going:
-            return tuple(gr.skip() for _ in range(3))
+            return tuple(gr.skip() for _ in (*self.panels.all, *self.pen.outputs))
         place.attempt = None
+        return (*self._previewed(path), empty(self.strip), *self.pen.emptied())
+
+    def _previewed(self, path: str | None) -> tuple[Html, Html]:
         if not path:
-            return empty(FIRST), empty(self.invitation), empty(self.strip)
+            return empty(FIRST), empty(self.invitation)
         try:
-            shown = self.open(path).shown
+            return empty(FIRST), self.open(path).shown
         except VToolError as err:
-            bad = empty("This file cannot be opened.")
-            return notice(str(err), "bad"), bad, empty(self.strip)
-        return empty(FIRST), shown, empty(self.strip)
+            return notice(str(err), "bad"), empty("This file cannot be opened.")
 
     async def play(
         self,
@@ -196,7 +200,9 @@ class AskTab(ABC):
     ) -> AsyncIterator[Update]:
         """Ask, and tell every step as it comes."""
         session, place = self.studio.sessions.of(request.session_hash), self.place(request)
+        asked = asked_at(request)
         try:
+            session.check(asked)
             given = await asyncio.to_thread(self.open, path)
             words = read_question(question)
             why = self.outside(model, words, given)
@@ -204,10 +210,8 @@ class AskTab(ABC):
                 place.attempt = None
                 yield self._said(notice(why), given.shown, {"outside": why})
                 return
-            stops = session.stops
             cast = (await self.studio.policies.get(model)).sampling(temperature)
-            if session.stops != stops:  # while it was being loaded
-                raise DataError("stopped before it was asked")
+            session.check(asked)  # it may have been stopped while it waited, or while it was loaded
             if is_live(place):  # one at a time: who asks again does not wait for the answer
                 await session.stop()
             attempt = self.studio.attempt((*given.parts, words), cast, tuple(tools), int(seed or 0))

@@ -15,7 +15,7 @@ from vtool.video.source import Video
 from ..figure import data_address
 from ..markup import Html, join, tag
 from .board import Spotted, marked_board
-from .panels import THUMB, empty, fit, notice, small
+from .panels import THUMB, empty, fit, notice
 from .workbench import Workbench, place
 
 ROWS = 12
@@ -101,7 +101,7 @@ def bench_strip(bench: Workbench) -> Html:
     cards = [_card(e, e.handle == bench.handle) for e in bench.store]
     if not cards:
         return empty("Files and results lie here, each under the name that later calls take.")
-    return tag("div", cards, class_="vs-film", role="list", aria_label="on the bench")
+    return tag("div", cards, class_="vs-film", role="group", aria_label="on the bench")
 
 
 def _card(entry: Entry, picked: bool) -> Html:
@@ -109,7 +109,7 @@ def _card(entry: Entry, picked: bool) -> Html:
     shown: Html | None = None
     if image is not None:
         width, height = fit(image.size, THUMB)
-        address = data_address(small(image, 2 * THUMB))
+        address = data_address(image, 2 * THUMB)
         shown = tag("img", src=address, alt=entry.handle, width=width, height=height)
     about = described(entry).split("\n")[0]
     return tag(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vtool.geometry import Box
 from vtool.media import Clip, Image
 
-from ..figure import data_address
+from ..addresses import ADDRESSES
 from ..markup import Html, join, tag
 from .panels import empty, hue
 from .path import PathView
@@ -96,16 +96,7 @@ def _board(
 
 def address(image: Image) -> str:
     """The picture as a data address, sharp enough for a board."""
-    return data_address(image) if max(image.size) > LARGEST else _full(image)
-
-
-def _full(image: Image) -> str:
-    import base64
-
-    png = image.encode("PNG")
-    jpeg = image.encode("JPEG") if len(png) > 200_000 else png
-    kind, data = ("jpeg", jpeg) if len(jpeg) < len(png) else ("png", png)
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return ADDRESSES.of(image, LARGEST, lossless=200_000)
 
 
 def _mark(number: int, box: Box, width: int, height: int, *, dim: bool) -> Html:

@@ -15,6 +15,7 @@ from ..markup import Html, join, tag
 from .ask_tab import Update, read_question
 from .board import board
 from .examples import Example, example_strip
+from .guard import asked_at
 from .image_tab import open_picture
 from .panels import Asked, conversation, empty, notice
 from .picture_input import picture_input
@@ -25,7 +26,7 @@ from .world import outside
 
 SIDES = ("left", "right")
 _FIRST = "The same question, asked of both: their steps appear here."
-_STOPPED = "Stopped before it was asked."
+_STOPPED = "Stopped before it began."
 
 
 class CompareTab:
@@ -41,7 +42,7 @@ class CompareTab:
 
     def build(self) -> None:
         """Lay it out and wire it up."""
-        with gr.Row(equal_height=True):
+        with gr.Row(equal_height=False):
             self.picture = picture_input("Picture", "vs-media-compare", scale=1)
             with gr.Column(scale=3):
                 self.question = gr.Textbox(
@@ -117,6 +118,7 @@ class CompareTab:
     ) -> AsyncIterator[Update]:
         """Ask both, one after the other: they share one machine."""
         session = self.studio.sessions.of(request.session_hash)
+        since = asked_at(request)
         asked = zip(SIDES, (left, right), (left_tools, right_tools), strict=True)
         told: dict[str, Any] = {}
         shown: list[Any] = [empty("waits"), empty("waits")]
@@ -126,18 +128,24 @@ class CompareTab:
         except VToolError as err:
             yield notice(str(err), "bad"), empty(_FIRST), {"error": str(err)}
             return
-        stops = session.stops
         for at, (side, model, tools) in enumerate(asked):
-            if session.stops != stops:
+            if session.stopped >= since:
                 shown[at], told[side] = empty(_STOPPED), {"stop": "cancelled"}
                 yield (*shown, dict(told))
                 continue
-            async for panel, facts_ in self._one(session, side, model, tools, image, words):
+            async for panel, facts_ in self._one(session, since, side, model, tools, image, words):
                 shown[at], told[side] = panel, facts_
                 yield (*shown, dict(told))
 
     async def _one(
-        self, session: Session, side: str, model: str, tools: bool, image: Image, words: str
+        self,
+        session: Session,
+        since: float,
+        side: str,
+        model: str,
+        tools: bool,
+        image: Image,
+        words: str,
     ) -> AsyncIterator[tuple[Html, dict[str, Any]]]:
         place = session.place(side)
         title = f"{model}, {'with zoom' if tools else 'without tools'}"
@@ -146,9 +154,8 @@ class CompareTab:
             if why is not None:
                 yield join([tag("h3", title), notice(why)]), {"outside": why}
                 return
-            stops = session.stops
             cast = await self.studio.policies.get(model)
-            if session.stops != stops:  # while it was being loaded
+            if session.stopped >= since:  # while it was being loaded
                 yield join([tag("h3", title), notice(_STOPPED)]), {"stop": "cancelled"}
                 return
             names = ("zoom",) if tools else ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,11 +13,23 @@ from .options import LOOPBACK, Options
 
 Scope = MutableMapping[str, Any]
 NAME = "vtool"
+ASKED: Final = "vtool.asked"
+"""Key of a request's scope: when it came, on the monotonic clock."""
+
+
+EVERYWHERE: Final = ("0.0.0.0", "::", "")
+"""Addresses to listen on that are no name to ask for."""
+
+
+def asked_at(request: Any) -> float:
+    """When a request came, before it waited for its turn; now, where nobody noted it."""
+    scope = getattr(getattr(request, "request", None), "scope", {})
+    return float(scope.get(ASKED, time.monotonic()))
 
 
 def known_hosts(options: Options) -> frozenset[str]:
     """Names under which this studio may be asked for."""
-    own = () if options.host in ("0.0.0.0", "::", "") else (options.host,)
+    own = () if options.host in EVERYWHERE else (options.host,)
     return frozenset(h.lower() for h in (*LOOPBACK, *own, *options.hosts))
 
 
@@ -98,7 +111,8 @@ class HostGuard:
         elif not check_origin(headers.get("origin"), host):
             await _refuse(send, 403, "another page may not ask here")
         else:
-            await self.app(scope, receive, _with_headers(send))
+            # A question waits in a queue: Stop has to know whether it was asked before.
+            await self.app({**scope, ASKED: time.monotonic()}, receive, _with_headers(send))
 
 
 def _with_headers(send: Any) -> Any:

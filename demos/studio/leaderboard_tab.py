@@ -93,6 +93,8 @@ def _accuracy(report: Mapping[str, Any]) -> float:
 def _row(name: str, report: Mapping[str, Any]) -> Html:
     total = report["total"]
     mean, low, high = numbers(total, "accuracy", "low", "high")
+    if not 0 <= low <= mean <= high <= 1:
+        raise DataError(f"expected 0 <= low <= accuracy <= high <= 1, got {low}, {mean}, {high}")
     tasks, rate, calls = numbers(total, "n", "tool_rate", "calls")
     share = [bar(mean, low, high), f"{mean:.3f} ({low:.3f} to {high:.3f})"]
     cells = [f"{tasks:.0f}", str(report.get("k", 1)), f"{rate:.3f}", f"{calls:.2f}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vtool.geometry import Size
-from vtool.media import Clip, Image
+from vtool.media import Clip
 from vtool.message import Role
 from vtool.record import StopReason
 
@@ -148,7 +148,7 @@ def film(path: PathView, picked: str = "") -> Html:
     frames = [_frame(path, k, s, s.handle == picked) for k, s in _observations(path)]
     if not frames:
         return empty("Observations appear here, each with its cost in tokens.")
-    return tag("div", frames, class_="vs-film", role="list", aria_label="observations")
+    return tag("div", frames, class_="vs-film", role="group", aria_label="observations")
 
 
 def _observations(path: PathView) -> list[tuple[int, Sight]]:
@@ -187,13 +187,8 @@ def thumb(sight: Sight) -> Html:
 
 def _img(sight: Sight) -> Html:
     width, height = fit(sight.image.size, THUMB)
-    address = data_address(small(sight.image, 2 * THUMB))
+    address = data_address(sight.image, 2 * THUMB)
     return tag("img", src=address, alt=sight.caption or sight.handle, width=width, height=height)
-
-
-def small(image: Image, side: int) -> Image:
-    """A picture no larger than that."""
-    return image if max(image.size) <= side else image.resize(fit(image.size, side))
 
 
 def fit(size: Size, side: int) -> Size:

@@ -12,6 +12,7 @@ from vtool.geometry import Box
 from vtool.message import Action
 
 from ..markup import Html
+from .guard import asked_at
 from .open_list import open_list
 from .panels import notice
 from .path import PathView, ends
@@ -105,6 +106,11 @@ class Pen:
             "",
             gr.update(visible=False, value=None),
         )
+
+    def emptied(self) -> Update:
+        """All fields without a turn: there is none yet."""
+        none = gr.update(choices=[], value=None)
+        return (none, none, "", "", "", 0, 0, 0, 0, "", gr.update(visible=False, value=None))
 
     def box_values(self, place: Place, typed: tuple[str, str, str]) -> Update:
         """Corners, calls and answer, after a box was drawn: it goes into what was typed."""
@@ -201,18 +207,17 @@ class Pen:
         self, turn: int | None, thought: str, calls: str, answer: str, request: gr.Request
     ) -> AsyncIterator[Update]:
         """Write the turn as it stands in the fields, and let the policy go on."""
-        place = self._place(request)
         try:
             edit = read_fields(thought, calls, answer)
         except VToolError as err:
             yield self._refused(str(err))
             return
-        async for update in self._rerun(place, int(turn or 0), edit):
+        async for update in self._rerun(request, int(turn or 0), edit):
             yield update
 
     async def write_anew(self, turn: int | None, request: gr.Request) -> AsyncIterator[Update]:
         """Let the policy write the turn again."""
-        async for update in self._rerun(self._place(request), int(turn or 0), None):
+        async for update in self._rerun(request, int(turn or 0), None):
             yield update
 
     def keep_example(self, request: gr.Request) -> Update:
@@ -247,7 +252,11 @@ class Pen:
             return gr.skip(), notice(str(err), "bad")
         return gr.update(value=str(packed), visible=True), notice(_READ_BY[kind])
 
-    async def _rerun(self, place: Place, turn: int, edit: Action | None) -> AsyncIterator[Update]:
+    async def _rerun(
+        self, request: gr.Request, turn: int, edit: Action | None
+    ) -> AsyncIterator[Update]:
+        session = self.studio.sessions.of(request.session_hash)
+        place = session.place(self.name)
         path, attempt = place.path(), place.attempt
         if path is None or attempt is None or attempt.episode is None or attempt.going:
             yield self._refused("ask something first, and let it end")
@@ -256,6 +265,7 @@ class Pen:
         leaf = looked if looked is not None else ends(attempt.episode)[-1]
         before = len(attempt.episode.contexts)
         try:
+            session.check(asked_at(request))
             async for _ in attempt.rerun(leaf, turn, edit):
                 _follow(place, before)
                 skip = tuple(gr.skip() for _ in self.outputs)

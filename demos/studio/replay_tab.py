@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import gradio as gr
@@ -18,14 +18,12 @@ from .board import board
 from .open_list import open_list
 from .panels import Asked, conversation, empty, film, notice
 from .path import PathView
-from .replay import Replay
+from .replay import Replay, within
 from .shelf import Shelf, unpack
 from .studio import Studio
 from .timeline import clips, timeline
 from .viewer import FIRST, STRIP, make_panel
 
-MOST = 100
-"""Episodes of a trace that can be chosen."""
 NO_PICTURE = "Open a trace: its pictures appear here."
 Update = tuple[Any, ...]
 
@@ -100,20 +98,27 @@ class ReplayTab:
         place = self.studio.sessions.of(request.session_hash).file("trace")
         try:
             folder = await asyncio.to_thread(unpack, Path(path), place)
-            return await self._load(folder, Path(path).name, request)
+            return await self._load(folder, Path(path).name, request, place)
         except VToolError as err:
             # The archive is named as its owner knows it, not where it lies here.
             return self._bad(str(err).replace(str(place), Path(path).name))
 
-    async def _load(self, folder: Path, name: str, request: gr.Request) -> Update:
-        found = await asyncio.to_thread(lambda: list(islice(read_trace(folder), MOST)))
-        records = [r for r in found if r.episode.contexts]
+    async def _load(
+        self, folder: Path, name: str, request: gr.Request, brought: Path | None = None
+    ) -> Update:
+        try:
+            records, more = await asyncio.to_thread(lambda: within(read_trace(folder)))
+        except TraceError as err:  # named as its reader knows it, not where it lies here
+            raise TraceError(str(err).replace(str(folder), name)) from err
         if not records:
             raise TraceError("this trace holds no episode that began")
         session = self.studio.sessions.of(request.session_hash)
-        session.replay = Replay(records, name)
+        if session.replay.unpacked is not None:
+            await asyncio.to_thread(rmtree, session.replay.unpacked, ignore_errors=True)
+        session.replay = Replay(records, name, unpacked=brought)
         titles = [(_title(n, r), n) for n, r in enumerate(records)]
-        return (gr.update(choices=titles, value=0), *self._shown(session.replay))
+        chosen = gr.update(choices=titles, value=0, info=more or None)
+        return (chosen, *self._shown(session.replay))
 
     def choose(self, number: int | None, request: gr.Request) -> Update:
         """Look at another episode."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
 import tempfile
 import time
@@ -20,6 +21,7 @@ from .replay import Replay
 from .workbench import Workbench
 
 MAX_SESSIONS = 512
+STOPPED = "stopped before it began"
 T = TypeVar("T")
 
 
@@ -71,8 +73,8 @@ class Session:
     places: dict[str, Place] = field(default_factory=dict)
     touched: float = 0.0
     made: int = 0
-    stops: int = 0
-    """How often Stop was pressed: what comes in several parts looks whether it was."""
+    stopped: float = -math.inf
+    """When Stop was pressed last, on the monotonic clock."""
     doing: set[asyncio.Future[Any]] = field(default_factory=set)
     """Tools that run by hand."""
 
@@ -93,17 +95,38 @@ class Session:
 
     async def stop(self) -> bool:
         """Stop whatever goes on for this visitor; whether anything did."""
-        self.stops += 1
+        self.stopped = time.monotonic()
         attempts = [p.attempt for p in self.places.values() if p.attempt]
         by_hand = [task.cancel() for task in self.doing]
         return any([await a.stop() for a in attempts] + by_hand)
 
-    async def run(self, doing: Coroutine[Any, Any, T]) -> T:
-        """Wait for something that Stop, or leaving the page, ends.
+    def check(self, asked: float) -> None:
+        """Refuse what was asked before Stop was pressed: it waited, or comes in several parts.
+
+        Args:
+            asked: When it was, on the monotonic clock.
 
         Raises:
-            DataError: It was stopped.
+            DataError: It was stopped since.
         """
+        if self.stopped >= asked:
+            raise DataError(STOPPED)
+
+    async def run(self, doing: Coroutine[Any, Any, T], asked: float) -> T:
+        """Wait for something that Stop, or leaving the page, ends.
+
+        Args:
+            doing: What is waited for.
+            asked: When it was asked for, on the monotonic clock.
+
+        Raises:
+            DataError: It was stopped, now or before it began.
+        """
+        try:
+            self.check(asked)
+        except DataError:
+            doing.close()
+            raise
         task = asyncio.ensure_future(doing)
         self.doing.add(task)
         try:

@@ -22,6 +22,7 @@ from vtool.toolbox import Toolbox
 from ..figure import data_address
 from ..markup import Html, join, tag
 from .board import plain_board
+from .guard import asked_at
 from .image_tab import open_picture
 from .panels import notice
 from .picture_input import picture_input
@@ -138,7 +139,7 @@ class SpaceTab:
                 images.append(await asyncio.to_thread(open_picture, second))
             tool = depth_tool(method, baseline, focal)
             session = self.studio.sessions.of(request.session_hash)
-            store, told = await session.run(lift(tool, images))
+            store, told = await session.run(lift(tool, images), asked_at(request))
         except VToolError as err:
             return gr.skip(), gr.skip(), notice(str(err), "bad")
         path = session.file("cloud.glb")

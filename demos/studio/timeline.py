@@ -11,7 +11,7 @@ from .panels import empty, hue
 from .path import PathView
 
 WIDTH = 1000
-_LEFT, _RIGHT, _ROW = 76, 14, 30
+_LEFT, _RIGHT, _ROW, _TOP = 84, 26, 36, 34
 _NONE = "No video here."
 
 
@@ -52,7 +52,7 @@ def clips(path: PathView, call: int = 0) -> Html:
             cards.append(_card(placement.handle, clip, number, cost, number == call))
     if not cards:
         return empty("The frames that were looked at appear here.")
-    return tag("div", cards, class_="vs-film", role="list", aria_label="looks")
+    return tag("div", cards, class_="vs-film", role="group", aria_label="looks")
 
 
 def _card(handle: str, clip: Clip, number: int, cost: int, picked: bool) -> Html:
@@ -73,12 +73,12 @@ def _card(handle: str, clip: Clip, number: int, cost: int, picked: bool) -> Html
 
 
 def _axis(video: Video, rows: list[Html], count: int) -> Html:
-    duration, height = video.duration_s, 26 + _ROW * count
+    duration, height = video.duration_s, _TOP + _ROW * count
     marks = []
     for i in range(9):
         x = _x(duration * i / 8, duration)
-        marks.append(tag("line", x1=x, x2=x, y1=22, y2=height, class_="grid"))
-        marks.append(tag("text", f"{duration * i / 8:.0f} s", x=x, y=14, class_="axis"))
+        marks.append(tag("line", x1=x, x2=x, y1=28, y2=height, class_="grid"))
+        marks.append(tag("text", f"{duration * i / 8:.0f} s", x=x, y=20, class_="axis"))
     told = f"timeline of {duration:.1f} s with {count - 1} looks"
     size = {"viewBox": f"0 0 {WIDTH} {height}", "width": "100%"}
     return tag(
@@ -87,15 +87,15 @@ def _axis(video: Video, rows: list[Html], count: int) -> Html:
 
 
 def _ticks(row: int, name: str, times: tuple[float, ...], duration: float) -> Html:
-    y = 26 + _ROW * row + _ROW / 2
+    y = _TOP + _ROW * row + _ROW / 2
     dots = [tag("circle", cx=_x(t, duration), cy=f"{y:g}", r=5) for t in times]
-    label = tag("text", name, x=4, y=f"{y + 5:g}", class_="name")
+    label = tag("text", name, x=4, y=f"{y + 7:g}", class_="name")
     return tag("g", label, dots, class_="glance", data_pick="call:0")
 
 
 def _window(row: int, path: PathView, index: int, duration: float, picked: bool) -> Html:
     window = path.windows[index]
-    top = 26 + _ROW * row + 4
+    top = _TOP + _ROW * row + 4
     left, right = float(_x(window.span.start_s, duration)), float(_x(window.span.end_s, duration))
     clip = _clip(path, window.handles)
     width = max(6.0, right - left)
@@ -103,13 +103,13 @@ def _window(row: int, path: PathView, index: int, duration: float, picked: bool)
     y = f"{top + (_ROW - 8) / 2:g}"
     dots = [tag("circle", cx=_x(t, duration), cy=y, r=2.6) for t in (clip.times_s if clip else ())]
     span = f"{window.span.start_s:.1f} to {window.span.end_s:.1f} s"
-    beyond = right + 8 if right < WIDTH - 170 else left - 118
+    beyond = right + 8 if right < WIDTH - 190 else left - 170
     return tag(
         "g",
-        tag("text", f"call {window.number}", x=4, y=top + 16, class_="name"),
+        tag("text", f"call {window.number}", x=4, y=top + 21, class_="name"),
         bar,
         dots,
-        tag("text", span, x=f"{beyond:.1f}", y=top + 16, class_="span"),
+        tag("text", span, x=f"{beyond:.1f}", y=top + 21, class_="span"),
         class_="window picked" if picked else "window",
         style=f"--h:{hue(window.number)}",
         data_pick=f"call:{window.number}",

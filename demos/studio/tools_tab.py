@@ -11,8 +11,9 @@ from vtool.errors import DataError, VToolError
 from vtool.tool import tools
 from vtool.toolspec import VALUE_KINDS, Kind, Param
 
-from ..markup import Html, tag
+from ..markup import Html, join, tag
 from .bench_panels import answer, bench_board, bench_strip
+from .guard import asked_at
 from .panels import notice
 from .studio import Studio
 from .viewer import make_panel, read_box_on
@@ -132,12 +133,14 @@ class ToolsTab:
         """Lay files on the bench."""
         bench = self.bench(request)
         bench.last = None
-        try:
-            for path in paths or ():
-                bench.open(Path(path))
-        except VToolError as err:
-            return (*self.show(bench)[:2], notice(str(err), "bad"), len(bench.store), None)
-        return (*self.show(bench), len(bench.store), None)
+        refused = []
+        for path in map(Path, paths or ()):
+            try:
+                bench.open(path)
+            except VToolError as err:  # the others are laid on it all the same
+                refused.append(notice(f"{path.name}: {err}", "bad"))
+        board, strip, said = self.show(bench)
+        return board, strip, join(refused) if refused else said, len(bench.store), None
 
     def fresh(self, request: gr.Request) -> Update:
         """Take everything off the bench."""
@@ -166,7 +169,7 @@ class ToolsTab:
         session.bench.given = given
         before = len(session.bench.store)
         try:
-            await session.run(self._run(name, given, session.bench))
+            await session.run(self._run(name, given, session.bench), asked_at(request))
         except VToolError as err:
             board, strip, _ = self.show(session.bench)
             return board, strip, notice(str(err), "bad"), gr.skip()
@@ -188,7 +191,7 @@ class ToolsTab:
         session = self.studio.sessions.of(request.session_hash)
         bench = session.bench
         try:
-            await session.run(self._run(name, arguments, bench))
+            await session.run(self._run(name, arguments, bench), asked_at(request))
         except VToolError as err:
             return {"error": str(err)}
         assert bench.last is not None

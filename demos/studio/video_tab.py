@@ -39,8 +39,8 @@ class VideoTab(AskTab):
             file_types=[".mp4", ".mkv", ".webm", ".mov", ".avi"],
             type="filepath",
             height=176,
-            scale=2,
-            min_width=150,
+            scale=3,
+            min_width=200,
             elem_id="vs-media-video",
         )
 

@@ -19,6 +19,8 @@ from vtool.toolbox import Toolbox
 from vtool.toolspec import PLACE_KINDS, VALUE_KINDS, Kind, Param, ToolSpec
 from vtool.video.source import Video
 
+from .weight import MOST_BYTES, held, weight
+
 MOST = 64
 """Files and results that are kept for one visitor; a fresh bench begins with none."""
 VIDEOS = (".mp4", ".mkv", ".webm", ".mov", ".avi")
@@ -58,10 +60,11 @@ class Workbench:
             DataError: It is full.
             VToolError: The file is no picture and no video, or too large.
         """
-        if len(self.store) >= MOST:
-            raise DataError(f"the bench holds {MOST} things already: begin a fresh one")
+        self._room()
         video = path.suffix.lower() in VIDEOS
-        entry = self.store.add(Video.open(path) if video else Image.open(path))
+        value = Video.open(path) if video else Image.open(path)
+        self._room(weight(value))
+        entry = self.store.add(value)
         if not video:
             self.handle, self.drawn = entry.handle, None
         return entry
@@ -118,9 +121,7 @@ class Workbench:
             VToolError: Something of ours broke.
         """
         call = ToolCall(tool.spec.name, self.fill(tool.spec, given))
-        room = MOST - len(self.store)
-        if room <= 0:
-            raise DataError(f"the bench holds {MOST} things already: begin a fresh one")
+        room = self._room()
         (message,) = await box.run([call], self.store, self.dialect, self.store.size, room=room)
         self.last = message
         outcome = message.outcomes[0]
@@ -128,6 +129,16 @@ class Workbench:
         if outcome.fault is None:
             self.drawn = None
         return message
+
+    def _room(self, more: int = 0) -> int:
+        """How many things may still be laid here, if something of so many bytes can be."""
+        if len(self.store) >= MOST:
+            raise DataError(f"the bench holds {MOST} things already: begin a fresh one")
+        if held(self.store) + more > MOST_BYTES:
+            raise DataError(
+                f"the bench holds at most {MOST_BYTES // 2**20} MiB of pictures: begin a fresh one"
+            )
+        return MOST - len(self.store)
 
     def _worth_seeing(self, outcome: Outcome) -> str:
         """What is shown large after a call: a picture that it made, else where it found things."""
