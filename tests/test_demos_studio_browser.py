@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from faults_s import CORPUS, EVIL
+from gradio_client import handle_file
 from playwright.sync_api import expect, sync_playwright
 from sample_episode import sample_records
-from studio_visits import studio, until
+from studio_visits import client, studio, until
 from vtool.demos.studio.examples import FOREIGN, picture_examples
 
 from vtool.media import Image
@@ -342,3 +343,26 @@ def test_every_tab_has_its_pictures():
         for scheme in ("light", "dark"):
             assert (folder / f"{name}-{scheme}.png").stat().st_size <= 150_000
     assert (folder / "zoom.gif").stat().st_size <= 1_000_000
+
+
+def test_a_full_queue_is_told_and_looking_around_goes_on(browser, examples, tmp_path):
+    def ask_long(one):
+        # Nobody waits for the answer: the studio is closed before it comes.
+        file, words = handle_file(str(examples[0].path)), examples[0].question
+        one.submit(file, words, "slow", ["zoom"], 0, 0, api_name="/ask")
+
+    with studio(tmp_path, at_once=1, max_waiting=1) as (address, household):
+        many = [client(address) for _ in range(2)]
+        ask_long(many[0])
+        until(lambda: any(s.places for s in household.sessions._all.values()))
+        ask_long(many[1])
+        page = browser.new_page()
+        page.set_default_timeout(SECONDS)
+        page.goto(address)
+        page.locator(".vs-example:visible").first.click()
+        page.wait_for_selector("#vs-board-image .vs-canvas img")
+        page.locator("#vs-ask-image").click()
+        expect(page.locator("#vs-chat-image")).to_contain_text("too many ask at once")
+        page.close()
+        for one in many:
+            one._kill_heartbeat.set()

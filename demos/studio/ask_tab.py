@@ -23,6 +23,8 @@ from .studio import Studio, ready_tools
 from .viewer import FIRST, Panels, facts, make_panel, pick, script, show
 
 MAX_QUESTION = 2000
+WAITS = "Waiting for its turn."
+BUSY = "It was not answered: too many ask at once, or the studio broke. Ask again."
 Update = tuple[Any, ...]
 
 
@@ -133,18 +135,26 @@ class AskTab(ABC):
         outputs = [*self.panels.all, self.facts, *self.pen.outputs]
         # Whoever asks waits in one queue, whatever the tab: the machine is one.
         queue = {"concurrency_limit": self.studio.options.at_once, "concurrency_id": "play"}
-        quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        asking = gr.on(
+        # To look around is never refused: only questions wait.
+        quiet = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+        # Said at once and past the queue; the question itself may have to wait in it.
+        begun = gr.on(
             [self.ask.click, self.question.submit],
+            lambda: empty(WAITS),
+            None,
+            self.chat,
+            **quiet,
+        )
+        playing = begun.then(
             self.play,
             inputs,
             outputs,
             api_name="ask" if self.name == "image" else f"ask_{self.name}",
             show_progress="hidden",
-            trigger_mode="once",
             **queue,
         )
-        going_on = self.pen.wire(self.panels, self.facts, queue)
+        playing.failure(lambda: notice(BUSY, "bad"), None, self.chat, **quiet)
+        self.pen.wire(self.panels, self.facts, queue)
         self.halt.click(
             self.stop,
             None,
@@ -152,7 +162,6 @@ class AskTab(ABC):
             api_name="stop" if self.name == "image" else f"stop_{self.name}",
             queue=False,
         )
-        self.asking = [asking, *going_on]
         self.media.change(
             self.preview, [self.media], [*self.panels.all, *self.pen.outputs], **quiet
         )

@@ -92,6 +92,7 @@ class CompareTab:
             [self.picture, self.question],
             api_visibility="private",
             show_progress="hidden",
+            queue=False,
         )
 
     def choose(self, event: gr.EventData) -> Update:

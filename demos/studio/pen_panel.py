@@ -121,8 +121,8 @@ class Pen:
         words = (gr.skip(), gr.skip()) if action is None else fields(action)[1:]
         return (*_corners(path, place), *words)
 
-    def wire(self, panels: Panels, told: Any, queue: dict[str, Any]) -> list[Any]:
-        """Connect everything; returns what Stop must cancel."""
+    def wire(self, panels: Panels, told: Any, queue: dict[str, Any]) -> None:
+        """Connect everything."""
         quiet = {"show_progress": "hidden"}
         self.path.input(
             self.choose_path,
@@ -142,7 +142,7 @@ class Pen:
             **quiet,
         )
         outputs = [*panels.all, told, *self.outputs]
-        going = self.go.click(
+        self.go.click(
             self.go_on,
             [self.turn, *self.words],
             outputs,
@@ -150,7 +150,7 @@ class Pen:
             **quiet,
             **queue,
         )
-        anew = self.anew.click(
+        self.anew.click(
             self.write_anew, [self.turn], outputs, api_name=f"anew_{self.name}", **quiet, **queue
         )
         for button, keep in (
@@ -161,7 +161,6 @@ class Pen:
             button.click(
                 keep, None, [self.file, self.said], api_name=f"{keep.__name__}_{self.name}", **quiet
             )
-        return [going, anew]
 
     def choose_path(self, leaf: int, request: gr.Request) -> Update:
         """Look at another path."""
