@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from functools import partial
 
 import httpx
 import numpy as np
@@ -298,10 +299,17 @@ def test_stop_ends_a_tool_that_is_run_by_hand(here, visitor):
 def test_nothing_is_left_when_the_studio_ends(tmp_path, ending):
     env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     line = [sys.executable, "-m", "vtool.cli", "demo", "--port", "0", "--runs", str(tmp_path)]
-    with subprocess.Popen(line, env=env, stdout=subprocess.PIPE, text=True) as going:
-        assert any("the studio is open" in said for said in going.stdout)
-        going.send_signal(ending)
-        going.wait(30)
+    # A test run in the background of a shell ignores ctrl-C, and so would what it starts.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        line, env=env, stdout=subprocess.PIPE, text=True, preexec_fn=heed
+    ) as going:
+        try:
+            assert any("the studio is open" in said for said in going.stdout)
+            going.send_signal(ending)
+            going.wait(30)
+        finally:
+            going.kill()
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(("vtool-", "gradio"))] == []
 
 
