@@ -7,12 +7,12 @@ knows where the log-prob of each target token is read. Nothing but target tokens
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from vtool.engines.base import Picture
@@ -23,7 +23,14 @@ from vtool.record import Context
 from vtool.render import Renderer
 
 from .advantage import Floats
-from .packing import block_causal_mask, concatenate, pack, predictors, segment_ids
+from .packing import (
+    block_causal_mask,
+    concatenate,
+    micro_batches,
+    pack,
+    predictors,
+    segment_ids,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,15 +186,7 @@ def plan(
     packed = pack(sizes, row_tokens) if row_tokens else [[i] for i in range(len(sizes))]
     rows = [[names[i] for i in row] for row in packed]
     widths = [sum(lengths[i] for i in row) for row in rows]
-    order = sorted(range(len(rows)), key=lambda r: (-widths[r], r))
-    batches: list[list[list[int]]] = []
-    for r in order:
-        widest = sum(lengths[i] for i in batches[-1][0]) if batches else 0
-        if batches and widest * (len(batches[-1]) + 1) <= batch_tokens:
-            batches[-1].append(rows[r])
-        else:
-            batches.append([rows[r]])
-    return batches
+    return [[rows[r] for r in batch] for batch in micro_batches(widths, batch_tokens)]
 
 
 def make_batch(
@@ -209,14 +208,14 @@ def make_batch(
     reads, tokens = predictors(target, segments)
     order = [i for row in rows for i in row]
     patches, shows = _distinct([samples[i] for i in order])
-    visual = np.isin(ids, placeholder)
+    visual = np.logical_or.reduce([ids == p for p in np.atleast_1d(placeholder)])
     _check_counts(visual, patches, shows, [samples[i] for i in order])
 
-    def flat(arrays: list[NDArray[np.generic]], dtype: type) -> Tensor:
+    def flat(arrays: Sequence[ArrayLike] | Mapping[int, ArrayLike], dtype: type) -> Tensor:
         laid = concatenate(arrays, rows).reshape(-1)[tokens]
         return torch.from_numpy(np.ascontiguousarray(laid.astype(dtype)))
 
-    numbers = [np.full(len(s), i) for i, s in enumerate(samples)]
+    numbers = {i: np.full(len(samples[i]), i) for i in order}
     packed = any(len(row) > 1 for row in rows)
     return Batch(
         ids=torch.from_numpy(ids),
@@ -234,7 +233,7 @@ def make_batch(
             [s.old_logp if s.proximal is None else s.proximal for s in samples], np.float32
         ),
         advantage=flat([s.advantage for s in samples], np.float32),
-        sequence=flat(list(numbers), np.int64),
+        sequence=flat(numbers, np.int64),
         tokens=int((segments >= 0).sum()),
     )
 

@@ -65,7 +65,7 @@ class Judges:
         return cut_credits(episodes, unmasked(episodes, given, self.mask))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Collected:
     """What came of some tasks."""
 
@@ -93,6 +93,11 @@ class Collected:
     judges: Judges | None = None
     codecs: Mapping[str, Codec] = field(default_factory=dict)
     """Tokenizers by seat."""
+
+    def __repr__(self) -> str:
+        """A line, for the same reason as an episode's."""
+        attempts = sum(len(g.episodes) for g in self.groups)
+        return f"Collected({len(self.groups)} groups, {attempts} attempts)"
 
     def episodes(self) -> list[tuple[Task, Episode, Score]]:
         """All attempts with their task and score."""

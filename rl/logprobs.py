@@ -87,15 +87,20 @@ class _Selected(torch.autograd.Function):
                 if entropy:
                     ent[rows] = _entropy(logits.sub_(lse[rows, None]))
         ctx.save_for_backward(hidden, weight, targets, lse, ent)
-        ctx.chunk, ctx.temperature, ctx.entropy = chunk, temperature, entropy
+        ctx.chunk, ctx.temperature = chunk, temperature
+        # Nobody who only watches the entropy pays for its gradient.
+        ctx.set_materialize_grads(False)
         if not entropy:
             ctx.mark_non_differentiable(ent)
         return logp, ent
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_logp: Tensor, d_ent: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any, d_logp: Tensor | None, d_ent: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         hidden, weight, targets, lse, ent = ctx.saved_tensors
+        d_logp = torch.zeros_like(lse) if d_logp is None else d_logp
         d_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         # Sums over chunks stay in float32, whatever the weight is kept in.
         d_weight = (
@@ -106,12 +111,13 @@ class _Selected(torch.autograd.Function):
         with torch.autocast(hidden.device.type, enabled=False):
             for rows in _chunks(hidden.shape[0], ctx.chunk):
                 grad = _logits(hidden[rows], weight, ctx.temperature).sub_(lse[rows, None])
-                if ctx.entropy:
+                if d_ent is not None:
                     _softmax_grad_with_entropy(grad, d_logp[rows], d_ent[rows], ent[rows])
                 else:
                     grad.exp_().mul_(-d_logp[rows, None])
                 grad.scatter_add_(-1, targets[rows, None], d_logp[rows, None])
-                grad.div_(ctx.temperature)
+                if ctx.temperature != 1:
+                    grad.div_(ctx.temperature)
                 if d_hidden is not None:
                     d_hidden[rows] = _times_weight(grad, weight).to(hidden.dtype)
                 if d_weight is not None:

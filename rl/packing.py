@@ -7,7 +7,7 @@ border (`predictors`). Pictures must be handed over in the order of the items in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ Ints = NDArray[np.int64]
 
 PADDING = -1
 """Segment id of positions that hold no token."""
+FORWARD = 256
+"""Tokens that cost as much as one more forward and backward pass, roughly."""
 
 
 class PackingError(VToolError, ValueError):
@@ -61,30 +63,40 @@ def pack(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def micro_batches(row_lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Group rows so that rows x longest row stays within a budget of computed tokens.
+    """Group rows so that rows x longest row stays within a budget, and little is padded.
+
+    Rows are sorted by length and cut where computed tokens, a forward pass counted as `FORWARD`
+    of them, are fewest: one long row among short ones goes alone and does not widen them all.
 
     Args:
         row_lengths: Tokens of each row.
         budget: Computed tokens of a micro-batch, padding included; a longer row goes alone.
 
     Returns:
-        Indices of the rows of each micro-batch, longest first, so that rows of like length meet
-        and little is padded.
+        Indices of the rows of each micro-batch, longest first.
 
     Raises:
         PackingError: A length or the budget is below 1.
     """
-    sizes = _sizes(row_lengths)
     if budget < 1:
         raise PackingError(f"a micro-batch must hold at least one token, got {budget}")
-    batches: list[list[int]] = []
-    for row in np.argsort(-sizes, kind="stable"):
-        # Longest first: the first row of a micro-batch decides its width.
-        if batches and (len(batches[-1]) + 1) * sizes[batches[-1][0]] <= budget:
-            batches[-1].append(int(row))
-        else:
-            batches.append([int(row)])
-    return batches
+    order = np.argsort(-_sizes(row_lengths), kind="stable").tolist()
+    cost, begin = [0], [0]
+    for end in range(1, len(order) + 1):
+        tried = []
+        for first in range(end - 1, -1, -1):
+            padded = row_lengths[order[first]] * (end - first)
+            if padded > budget and tried:
+                break
+            tried.append((cost[first] + FORWARD + padded, first))
+        least, first = min(tried)
+        cost.append(least)
+        begin.append(first)
+    batches, end = [], len(order)
+    while end:
+        batches.append(order[begin[end] : end])
+        end = begin[end]
+    return batches[::-1]
 
 
 def waste(rows: Sequence[Sequence[int]], lengths: Sequence[int], width: int | None = None) -> float:
@@ -142,12 +154,14 @@ def boundaries(lengths: Sequence[int]) -> Ints:
 
 
 def concatenate(
-    items: Sequence[ArrayLike], rows: Sequence[Sequence[int]], fill: int = 0
+    items: Sequence[ArrayLike] | Mapping[int, ArrayLike],
+    rows: Sequence[Sequence[int]],
+    fill: int = 0,
 ) -> NDArray[np.generic]:
     """Lay arrays of items end to end along their last axis, row by row.
 
     Args:
-        items: (..., n_i) one array per item: ids (n,), positions (3, n), log-probs (n,).
+        items: (..., n_i) one array per item, by number: ids (n,), positions (3, n), log-probs (n,).
             Positions are taken as they are, so each segment starts anew.
         rows: Items of each row.
         fill: What stands behind the last item of a shorter row.
@@ -162,9 +176,11 @@ def concatenate(
         raise PackingError("expected at least one row, and one item in each")
     filled = [np.concatenate([np.asarray(items[i]) for i in row], axis=-1) for row in rows]
     width = max(row.shape[-1] for row in filled)
-    pad = [(0, 0)] * (filled[0].ndim - 1)
-    wide = [np.pad(row, [*pad, (0, width - row.shape[-1])], constant_values=fill) for row in filled]
-    return np.stack(wide, axis=-2)
+    shape = (*filled[0].shape[:-1], len(rows), width)
+    out = np.full(shape, fill, np.result_type(*filled))
+    for number, row in enumerate(filled):
+        out[..., number, : row.shape[-1]] = row
+    return out
 
 
 def predictors(selected: ArrayLike, segments: ArrayLike) -> tuple[Ints, Ints]:

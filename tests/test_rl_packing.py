@@ -1,5 +1,7 @@
 """Packing: everything once, no row too long, and a packed token sees what it saw alone."""
 
+import itertools
+import math
 from contextlib import contextmanager
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vtool.rl.packing import (
+    FORWARD,
     PADDING,
     PackingError,
     block_causal_mask,
@@ -70,6 +73,37 @@ def test_micro_batches_hold_every_row_within_the_budget(sizes, budget):
     assert sorted(r for batch in batches for r in batch) == list(range(len(sizes)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(sizes[r] for r in batch) <= budget
+
+
+def every_cut(count):
+    """All ways to cut a row of so many into runs."""
+    for marks in itertools.product((False, True), repeat=max(0, count - 1)):
+        ends = [i + 1 for i, cut in enumerate(marks) if cut] + [count]
+        yield list(zip([0, *ends], ends, strict=False))
+
+
+@given(sizes=st.lists(st.integers(1, 900), min_size=1, max_size=8), budget=st.integers(1, 3000))
+def test_micro_batches_compute_as_little_as_any_cut(sizes, budget):
+    ranked = sorted(sizes, reverse=True)
+
+    def cost(runs):
+        widths = [(ranked[first], end - first) for first, end in runs]
+        if any(count > 1 and width * count > budget for width, count in widths):
+            return math.inf
+        return sum(FORWARD + width * count for width, count in widths)
+
+    found = micro_batches(sizes, budget)
+    ends = list(itertools.accumulate(len(b) for b in found))
+    runs = list(zip([0, *ends], ends, strict=False))
+    assert [sorted((sizes[r] for r in b), reverse=True) for b in found] == [
+        ranked[first:end] for first, end in runs
+    ]
+    assert cost(runs) == min(cost(r) for r in every_cut(len(sizes)))
+
+
+def test_a_long_row_does_not_widen_the_short_ones():
+    assert micro_batches([40, 900, 40, 40], 4000) == [[1], [0, 2, 3]]
+    assert micro_batches([40, 60, 40], 4000) == [[1, 0, 2]]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -54,8 +54,9 @@ def check_sampled(ids: Ids, forbidden: Sequence[int]) -> None:
     Raises:
         RecordError: The engine sampled a forbidden id.
     """
-    bad = np.flatnonzero(np.isin(ids, forbidden))
-    if len(bad):
+    drawn = set(ids.tolist())
+    if not drawn.isdisjoint(forbidden):
+        bad = np.flatnonzero(np.isin(ids, forbidden))
         raise RecordError(
             f"the engine sampled the forbidden id {int(ids[bad[0]])} at token {int(bad[0])}: "
             "it must honour `forbidden_ids`"
@@ -76,12 +77,12 @@ def check_placeholders(
     Raises:
         RecordError: They do not match.
     """
-    known = (placeholder,) if video is None else (placeholder, video)
     marked = np.full(len(ids), -1, np.int64)
     for picture in pictures:
         kind = video if picture.video and video is not None else placeholder
         marked[picture.run.start : picture.run.start + picture.run.length] = kind
-    found = np.where(np.isin(ids, known), ids, -1)
+    stands = ids == placeholder if video is None else (ids == placeholder) | (ids == video)
+    found = np.where(stands, ids, -1)
     off = np.flatnonzero(marked != found)
     if len(off):
         count, wanted = int((found >= 0).sum()), int((marked >= 0).sum())

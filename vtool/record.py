@@ -316,7 +316,7 @@ class Context:
         return sum(m.role is Role.ASSISTANT for m in self.messages())
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
+@dataclass(slots=True, eq=False, kw_only=True, repr=False)
 class Episode:
     """One attempt at a task."""
 
@@ -337,6 +337,11 @@ class Episode:
     """The contract under which it ran: seats, dialect, tools and versions, limits."""
     leaf: int | None = None
     """The context whose path this view reads, where the episode is a tree; None: the last."""
+
+    def __repr__(self) -> str:
+        """A line: the whole record would be megabytes of tokens and pixels."""
+        counts = f"{len(self.contexts)} contexts, {len(self.store)} stored"
+        return f"Episode({self.task_id!r}, {self.stop.value}, answer={self.answer!r}, {counts})"
 
     def open(
         self,

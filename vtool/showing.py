@@ -65,6 +65,7 @@ class Showing:
         self.family, self.clips = family, clips
         self.cache = cache if cache is not None else PatchCache()
         self._bounded: dict[int | None, Family] = {None: family}
+        self._spelt: dict[int | None, str] = {}
 
     def bounded(self, max_pixels: int | None) -> Family:
         """The family under a narrower bound, never below its own minimum."""
@@ -74,6 +75,13 @@ class Showing:
             narrow = dataclasses.replace(spec, max_pixels=bound)
             self._bounded[max_pixels] = self.family.with_spec(narrow)
         return self._bounded[max_pixels]
+
+    def rule(self, max_pixels: int | None) -> str:
+        """Identifies how pictures are cut under a bound."""
+        if max_pixels not in self._spelt:
+            family = self.bounded(max_pixels)
+            self._spelt[max_pixels] = f"{family.name}|{family.spec}"
+        return self._spelt[max_pixels]
 
     def frames(self, show: Show, store: Store) -> tuple[Frame, ...]:
         """What a showing lays before the model, in order.
@@ -127,7 +135,7 @@ class Showing:
     def patches(self, frame: Frame) -> Patches:
         """Its patches."""
         family = self.bounded(frame.max_pixels)
-        key = (_identity(frame), family.name, family.spec)
+        key = (_identity(frame), self.rule(frame.max_pixels))
         if frame.video:
             pixels = [i.pixels for i in frame.images]
             return self.cache.get(key, lambda: family.clip_patches(pixels))
@@ -135,8 +143,7 @@ class Showing:
 
     def digest(self, frame: Frame) -> str:
         """Identifies its pixels, how they are cut, and where positions follow the clock, when."""
-        family = self.bounded(frame.max_pixels)
-        text = f"{_identity(frame)}|{family.name}|{family.spec}"
+        text = f"{_identity(frame)}|{self.rule(frame.max_pixels)}"
         if clock := self.clock(frame):
             text += f"|{clock}"
         return hashlib.sha256(text.encode()).hexdigest()

@@ -117,7 +117,7 @@ def check_pictures(prompt: Prompt, vlm: VLM) -> None:
     Raises:
         EngineError: Counts or places differ.
     """
-    shown = np.isin(prompt.ids, (vlm.image_token_id, vlm.video_token_id))
+    shown = (prompt.ids == vlm.image_token_id) | (prompt.ids == vlm.video_token_id)
     for picture in prompt.pictures:
         run, tokens = picture.run, picture.patches.tokens(vlm.family.spec.merge)
         if picture.patches.grid != run.grid or tokens != run.length:

@@ -26,6 +26,7 @@ from vtool.families.adapters import base_of, is_adapter, load_adapter
 from vtool.families.base import Patches, PixelSpec
 from vtool.families.encoding import VisionBatch, check_rows, encode_pictures
 from vtool.families.folder import check_folder, family_from, family_of_folder, processor_json
+from vtool.families.stack import walk, walks
 
 __all__ = ["VLM", "VisionBatch"]
 
@@ -235,27 +236,42 @@ class VLM(nn.Module):  # type: ignore[misc]
             visual_mask = (ids == self.image_token_id) | (ids == self.video_token_id)
         rows = check_rows(visual_mask, vision, rows)
         embeds = self.language.embed_tokens(ids)
-        extra: dict[str, Any] = {}
+        deep: list[Tensor] = []
         if vision is not None and len(rows):
             rows = rows.to(embeds.device)
             features = vision.embeds[rows].to(embeds.dtype)
             embeds = embeds.masked_scatter(visual_mask[..., None], features)
-            if vision.deepstack:
-                extra = {
-                    "visual_pos_masks": visual_mask,
-                    "deepstack_visual_embeds": [d[rows] for d in vision.deepstack],
-                }
+            deep = [d[rows] for d in vision.deepstack]
+        mask = self._mask(attention_mask, embeds.dtype)
         with self._arithmetic():
-            out = self.language(
-                input_ids=None,
-                inputs_embeds=embeds,
-                position_ids=positions,
-                attention_mask=self._mask(attention_mask, embeds.dtype),
-                past_key_values=cache,
-                use_cache=cache is not None,
-                **extra,
-            )
-        return out.last_hidden_state.to(self.dtype)
+            if walks(self.language, mask, cache):
+                out = walk(self.language, embeds, positions, mask, cache, deep, visual_mask)
+            else:
+                out = self._library(embeds, positions, mask, cache, deep, visual_mask)
+        return out.to(self.dtype)
+
+    def _library(
+        self,
+        embeds: Tensor,
+        positions: Tensor,
+        mask: Tensor | None,
+        cache: Any,
+        deep: Sequence[Tensor],
+        visual: Tensor,
+    ) -> Tensor:
+        """The library's own way through the language model."""
+        extra = {"visual_pos_masks": visual, "deepstack_visual_embeds": deep} if deep else {}
+        out = self.language(
+            input_ids=None,
+            inputs_embeds=embeds,
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            **extra,
+        )
+        last: Tensor = out.last_hidden_state
+        return last
 
     def _arithmetic(self) -> contextlib.AbstractContextManager[object]:
         if self.compute is None:

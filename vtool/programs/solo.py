@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
@@ -119,6 +120,8 @@ class Player:
         watch: Watcher | None,
     ) -> None:
         self.env, self.seat, self.episode, self.key = env, seat, episode, key
+        # Asked once: a protocol's `isinstance` looks through the engine's attributes each time.
+        self.chat = seat.engine if isinstance(seat.engine, ChatEngine) else None
         self.handlers, self.watch = handlers, watch
         self.context: Context | None = None
         self.quota: Quota | None = None
@@ -149,8 +152,8 @@ class Player:
     async def speak(self) -> Action | None:
         """Let the seat write a turn; None when its context is full or its quota used up."""
         context = self._here()
-        if isinstance(self.seat.engine, ChatEngine):
-            return await self._chat(self.seat.engine)
+        if self.chat is not None:
+            return await self._chat(self.chat)
         sampling = self.seat.sampling
         while True:
             # Room is kept for the refusal of an observation that does not fit.
@@ -161,7 +164,7 @@ class Player:
             if self.quota is not None and self.quota.left < 1:
                 self._used_up(self.quota)
                 return None
-            completion, cut = await self._draw(self.seat.engine, sampling, room)
+            completion, cut = await self._draw(sampling, room)
             if cut:
                 self._append(cut_segment(context, completion, sampling))
                 continue
@@ -216,11 +219,10 @@ class Player:
         else:
             self.end(quota.stop)
 
-    async def _draw(
-        self, engine: TokenEngine, sampling: Sampling, room: int
-    ) -> tuple[Completion, bool]:
+    async def _draw(self, sampling: Sampling, room: int) -> tuple[Completion, bool]:
         """A completion, or its rest, and whether the quota cut it."""
         renderer, context = self.seat.renderer, self._here()
+        engine = cast(TokenEngine, self.seat.engine)
         begun = sum(len(s) for s in pieces(context))
         wanted = min(room, sampling.max_tokens - begun)
         given = wanted if self.quota is None else min(wanted, self.quota.left)
@@ -273,7 +275,7 @@ class Player:
 
     def _write_opening(self, messages: Sequence[Message]) -> None:
         context = self._here()
-        if isinstance(self.seat.engine, ChatEngine):
+        if self.chat is not None:
             self._append(Segment(author=Author.USER, turn=0, messages=tuple(messages)))
             return
         for segment in self.seat.renderer.begin(messages, self.env.specs, context.store):
