@@ -124,3 +124,13 @@ def test_a_question_with_more_pictures_than_there_may_be_is_our_fault_and_says_s
     episode = asyncio.run(play(world, seats(script)))
     assert episode.stop is StopReason.FAILED
     assert "shows 2 pictures, but limits.max_images is 1" in episode.error
+
+
+def test_an_episode_is_shown_as_one_line():
+    async def script(key):
+        return answer_text("7")
+
+    episode = asyncio.run(play(env(), seats(script)))
+    told = repr(episode)
+    assert told.startswith("Episode('t', answered, answer='7'")
+    assert len(told) < 120
