@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
+from vtool.rl.lock import RunLock
 from vtool.rl.methods import bench
 from vtool.rl.methods.claims import CLAIMS, Expected, Verdict, Wish, accuracy, findings, judged
 from vtool.rl.methods.commands import app
-from vtool.rl.methods.play import play_trial
-from vtool.rl.methods.report import claims_table, curves, table, tools_table
+from vtool.rl.methods.play import Row, play_trial
+from vtool.rl.methods.report import (
+    by_budget,
+    claims_table,
+    curves,
+    pairs_table,
+    table,
+    tools_table,
+)
 from vtool.rl.methods.trial import (
     OF_LEARNER,
     OF_METHOD,
@@ -26,7 +35,7 @@ from vtool.rl.methods.trial import (
     trials,
 )
 
-from vtool.errors import RecipeError
+from vtool.errors import CheckpointError, DataError, RecipeError
 from vtool.trace import read_trace
 from vtool.worlds.world import worlds
 
@@ -160,10 +169,66 @@ def test_a_comparison_goes_on_where_it_stopped(small, tmp_path):
     # The last line is torn, as by a machine that went down; one trial is lost, the others stay.
     (out / bench.RESULTS).write_text("\n".join(lines[:2]) + "\n" + lines[2][:40])
     told.clear()
-    (out / bench.RESULTS).write_text("\n".join(lines[:2]) + "\n")
     again = bench.run(wanted, out, processes=1, tell=lambda n, of, row: told.append((n, of)))
     assert told == [(1, 1)]
     assert [{**r, "seconds": 0} for r in again] == [{**r, "seconds": 0} for r in first]
+    assert len(bench.read_results(out / bench.RESULTS)) == 3
+
+
+@pytest.mark.parametrize(("tail", "kept"), [('{"key": "b"', 1), ('{"key": "b"}', 2), ("", 1)])
+def test_what_is_written_after_half_a_line_can_be_read(tmp_path, tail, kept):
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"key": "a"}\n' + tail)
+    bench.mend(path)
+    with path.open("a") as file:
+        file.write('{"key": "c"}\n{"key": "d"}\n')
+    assert len(bench.read_results(path)) == kept + 2
+
+
+def test_what_is_named_twice_is_played_once():
+    found = trials(["zoom", "zoom"], ["otc", "otc"], [1, 1], 10)
+    assert [t.key for t in found] == ["zoom/start/0/0", "zoom/otc/1/10"]
+
+
+def test_two_files_of_one_name_are_refused_and_a_changed_one_is_told(small, tmp_path):
+    paths = [tmp_path / d / "mine.yaml" for d in "ab"]
+    for path, clip in zip(paths, (0.3, 0.4), strict=True):
+        path.parent.mkdir()
+        path.write_text(f"extends: zoom\nname: mine\nlearner: {{loss: {{clip_high: {clip}}}}}")
+    out, (one, other) = tmp_path / "out", map(str, paths)
+    with pytest.raises(DataError, match="rename one"):
+        bench.run(trials([small], [one, other], [0], 8), out)
+    (trial,) = trials([small], [one], [0], 8)[1:]
+    bench.run([trial], out, processes=1)
+    assert bench.run([trial], out, processes=1)[0]["error"] is None
+    paths[0].write_text(paths[1].read_text())
+    with pytest.raises(DataError, match="another file name"):
+        bench.run([trial], out, processes=1)
+    assert Trial(small, one + ":ablated", 0, 8).key == "small/mine:ablated/0/8"
+
+
+def test_a_folder_has_one_runner_at_a_time(small, tmp_path):
+    with RunLock(tmp_path), pytest.raises(CheckpointError, match="in use by"):
+        bench.run(trials([small], ["answer_only"], [0], 8), tmp_path)
+
+
+def broken_or_slow(trial, out):
+    if trial.seed == 0:
+        time.sleep(1.0)
+        raise RuntimeError("our fault")
+    time.sleep(2.5 * (trial.seed == 1))
+    return Row(trial.key, "zoom", "otc", trial.seed, 10)
+
+
+def test_a_trial_that_breaks_loses_none_of_those_beside_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "play_trial", broken_or_slow)
+    told = []
+    lines = bench.played([Trial("zoom", "otc", s, 10) for s in range(9)], tmp_path, 2)
+    with pytest.raises(RuntimeError, match="our fault") as found:
+        told.extend(line["seed"] for line in lines)
+    assert 1 in told
+    assert len(told) < 8
+    assert found.value.__notes__ == ["in trial zoom/otc/0/10"]
 
 
 def test_half_a_line_is_left_out_and_a_broken_one_is_told(tmp_path):
@@ -185,6 +250,7 @@ def row(method: str, seed: int, right: float, ground: str = "zoom", **more: floa
     }
     curve = [{"tokens": t, "accuracy": right * t / 300} for t in (100, 200, 300)]
     body = {"key": f"{ground}/{method}/{seed}", "ground": ground, "method": method, "seed": seed}
+    body["budget"] = 300
     return {
         **body,
         "error": None,
@@ -275,6 +341,33 @@ def test_report_tells_tables_claims_and_curves(tmp_path):
     assert len(drawn) > 4000
 
 
+def test_other_budgets_are_no_further_seeds(tmp_path):
+    rows = [row("start", 0, 0.4) | {"budget": 0, "curve": []}]
+    rows += [row("otc", 0, 0.5), {**row("otc", 0, 0.9), "budget": 600, "key": "b"}]
+    found = by_budget(rows)
+    assert [[r["held_out"]["accuracy"] for r in mine] for mine in found.values()] == [
+        [0.4, 0.5],
+        [0.4, 0.9],
+    ]
+    (tmp_path / bench.RESULTS).write_text("".join(json.dumps(r) + "\n" for r in rows))
+    told = CliRunner().invoke(app, ["report", "--out", str(tmp_path)]).output
+    assert "## 300 sampled tokens" in told
+    assert "| otc | 1 | 0.900 |" in told
+    assert (tmp_path / "curves-600.svg").is_file()
+
+
+def test_any_two_methods_are_tested_by_seed():
+    rows = [row("mine", s, 0.5) for s in range(6)] + [row("start", 0, 0.1)]
+    rows += [row("other", s, 0.6 + s / 100) for s in range(6)]
+    rows += [row("alone", 7, 0.9)]
+    text = pairs_table(rows)
+    assert "| zoom | other | mine | +0.125 (" in text
+    assert "| 0.031 | 6 |" in text
+    assert "alone" not in text
+    assert "start" not in text
+    assert pairs_table(rows[:6]) == ""
+
+
 def test_commands(tmp_path):
     run = CliRunner()
     (tmp_path / bench.RESULTS).write_text(json.dumps(row("answer_only", 0, 0.5)) + "\n")
@@ -286,6 +379,9 @@ def test_commands(tmp_path):
     for words, said in (
         (["report", "--out", str(tmp_path / "none")], "holds no results"),
         (["methods", "--seeds", "a", "--out", str(tmp_path)], "expected seeds"),
+        (["methods", "--seeds", "", "--out", str(tmp_path)], "expected seeds"),
+        (["methods", "--grounds", ",", "--out", str(tmp_path)], "at least one ground"),
+        (["methods", "--methods", " ", "--out", str(tmp_path)], "at least one method"),
         (["methods", "--grounds", "zom", "--out", str(tmp_path)], "did you mean 'zoom'"),
         (["claims", "nonsense", "--out", str(tmp_path)], "no claim 'nonsense'"),
     ):

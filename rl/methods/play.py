@@ -26,7 +26,7 @@ from ..rollout_sampler import Flat
 from ..tool_names import in_evaluation
 from ..trainer import Trainer
 from .demonstrations import with_demonstrations
-from .trial import START, Trial, name_of, recipe_of
+from .trial import START, Trial, files_digest, name_of, recipe_of
 
 CURVE = ("accuracy", "reward/total", "tool_rate", "calls", "entropy", "dead_groups", "replayed")
 """What is kept of a step."""
@@ -50,6 +50,7 @@ class Row:
         curve: For each step the tokens so far and the numbers in `CURVE`.
         held_out: See `measure`.
         error: Why there are no numbers: the method and the ground do not go together.
+        files: Hash of what recipe files of yours said; empty where ground and method are shipped.
     """
 
     key: str
@@ -65,6 +66,7 @@ class Row:
     curve: Sequence[Mapping[str, float]] = ()
     held_out: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+    files: str = ""
 
 
 def play_trial(trial: Trial, out: Path) -> Row:
@@ -80,6 +82,7 @@ def play_trial(trial: Trial, out: Path) -> Row:
     quiet_libraries()
     row = Row(trial.key, name_of(trial.ground), name_of(trial.method), trial.seed, trial.tokens)
     try:
+        row = dataclasses.replace(row, files=files_digest(trial))
         recipe = laid_out(recipe_of(trial), out)
         seed_everything(recipe.seed, recipe.threads)
         trainer = Trainer(recipe, out / "worlds")

@@ -9,10 +9,23 @@ from typing import Any
 
 from vtool.errors import require
 
-from .claims import CLAIMS, Claim, Finding, findings
+from .claims import CLAIMS, LEVEL, Claim, Expected, Finding, Wish, accuracy, findings
 from .trial import START
 
 Row = Mapping[str, Any]
+
+
+def by_budget(rows: Sequence[Row]) -> dict[int, list[Row]]:
+    """Rows by the sampled tokens that they had, each with the starts, which had none.
+
+    What learnt from more tokens is no further seed of what learnt from fewer.
+    """
+    starts = [r for r in rows if r["method"] == START]
+    budgets = sorted({int(r["budget"]) for r in rows if r["method"] != START}) or [0]
+    return {
+        b: starts + [r for r in rows if r["method"] != START and int(r["budget"]) == b]
+        for b in budgets
+    }
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -62,6 +75,31 @@ def method_line(method: str, rows: Sequence[Row]) -> tuple[float, str]:
         *(f"{c:.0f}" for c in counts),
     ]
     return at, f"| {' | '.join(cells)} |"
+
+
+def pairs_table(rows: Sequence[Row]) -> str:
+    """Markdown: on each ground the accuracy of every method against the first that was named.
+
+    Nothing where no two methods share two seeds.
+    """
+    lines = []
+    for ground in dict.fromkeys(r["ground"] for r in rows):
+        mine = [r for r in rows if r["ground"] == ground and r["method"] != START]
+        names = list(dict.fromkeys(r["method"] for r in mine))
+        for name in names[1:]:
+            wish = Wish(accuracy, Expected.MORE)
+            (f,) = findings(Claim(name, "", "", ground, name, names[0], (wish,)), mine)
+            if f.seeds > 1:
+                gap = f"{f.first - f.second:+.3f} ({f.low:+.3f} to {f.high:+.3f})"
+                lines.append(f"| {ground} | {name} | {names[0]} | {gap} | {f.p:.3f} | {f.seeds} |")
+    if not lines:
+        return ""
+    head = [
+        "| ground | method | against | accuracy more by (95 %) | p | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    few = f"p is exact and by seed: from fewer than six it cannot fall below {LEVEL:g}."
+    return "\n".join([*head, *lines, "", few])
 
 
 def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> str:
