@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -12,9 +13,18 @@ import pytest
 from typer.testing import CliRunner
 from vtool.rl.lock import RunLock
 from vtool.rl.methods import bench
-from vtool.rl.methods.claims import CLAIMS, Expected, Verdict, Wish, accuracy, findings, judged
+from vtool.rl.methods.claims import (
+    CLAIMS,
+    MARGIN,
+    Expected,
+    Verdict,
+    Wish,
+    accuracy,
+    findings,
+    found,
+)
 from vtool.rl.methods.commands import app
-from vtool.rl.methods.play import Row, play_trial
+from vtool.rl.methods.play import Row, accuracy_of_all, laid_out, play_trial
 from vtool.rl.methods.report import (
     by_budget,
     claims_table,
@@ -34,6 +44,7 @@ from vtool.rl.methods.trial import (
     recipe_of,
     trials,
 )
+from vtool.rl.trainer import Trainer
 
 from vtool.errors import CheckpointError, DataError, RecipeError
 from vtool.trace import read_trace
@@ -144,6 +155,21 @@ def test_turns_that_attempts_share_count_once(small, tmp_path):
     assert tree.turns < sum(told)
 
 
+def test_curves_count_attempts_that_a_filter_refuses(small, tmp_path):
+    """Four attempts of a question, all right or all wrong, are what the filter leaves out."""
+    path = tmp_path / "filtered.yaml"
+    path.write_text("extends: dapo\nname: filtered\nrefill: 2\n")
+    recipe = laid_out(recipe_of(Trial(small, str(path), 1, 8)), tmp_path)
+    trainer = Trainer(recipe, tmp_path / "worlds")
+    metrics, collected = asyncio.run(trainer.step())
+    asyncio.run(trainer.close())
+    marks = [s.parts["answer"] for s in collected.judged]
+    assert collected.refused > 0
+    assert len(marks) == 4 * collected.played > metrics["episodes"]
+    assert accuracy_of_all(collected) == {"accuracy": sum(marks) / len(marks)}
+    assert accuracy_of_all(collected)["accuracy"] != metrics["accuracy"]
+
+
 def test_a_method_that_does_not_fit_is_a_row_that_says_why(small, tmp_path):
     row = play_trial(Trial(small, "matchtir", 0, 100), tmp_path)
     assert row.error is not None
@@ -250,7 +276,7 @@ def row(method: str, seed: int, right: float, ground: str = "zoom", **more: floa
     }
     curve = [{"tokens": t, "accuracy": right * t / 300} for t in (100, 200, 300)]
     body = {"key": f"{ground}/{method}/{seed}", "ground": ground, "method": method, "seed": seed}
-    body["budget"] = 300
+    body |= {"budget": 300, "tokens": 300}
     return {
         **body,
         "error": None,
@@ -306,15 +332,22 @@ def test_a_claim_may_hold_two_starts_against_each_other():
 
 
 @pytest.mark.parametrize(
-    ("gap", "low", "p", "verdict"),
+    ("gaps", "verdict"),
     [
-        (-0.01, -0.02, 0.03, Verdict.SHOWN),
-        (-0.01, -0.04, 0.5, Verdict.OPEN),
-        (-0.1, -0.2, 0.03, Verdict.REFUTED),
+        ([-0.02] * 6, Verdict.SHOWN),
+        ([-0.02] * 5, Verdict.OPEN),  # two seeds are no proof either, however alike
+        ([-0.035, -0.04, -0.01, -0.01, 0.08, -0.005], Verdict.OPEN),  # one lucky seed
+        ([-0.03, -0.165, -0.145, -0.01, -0.06, -0.105], Verdict.OPEN),  # less, but by how much?
+        ([-0.1] * 6, Verdict.REFUTED),
     ],
 )
-def test_no_less_has_a_margin(gap, low, p, verdict):
-    assert judged(Expected.NO_LESS, gap, low, p) is verdict
+def test_no_less_is_tested_against_its_margin(gaps, verdict):
+    pairs = [(row("a", s, 0.5 + g), row("b", s, 0.5)) for s, g in enumerate(gaps)]
+    told = found(claim(), Wish(accuracy, Expected.NO_LESS), pairs)
+    assert told.verdict is verdict
+    # The interval says what the test says.
+    outside = not told.low <= -MARGIN <= told.high
+    assert outside is (verdict is not Verdict.OPEN)
 
 
 def test_every_claim_names_what_can_be_played():
@@ -332,7 +365,7 @@ def test_report_tells_tables_claims_and_curves(tmp_path):
     rows.append({**row("matchtir", 0, 0.0), "error": "needs wanted calls", "curve": []})
     text = table(rows)
     assert text.index("dgrpo_after") < text.index("answer_only")
-    assert "| dgrpo_after | 3 | 0.700 | 0.000 | 1.00 | 30 | 3 | 24 | 40 |" in text
+    assert "| dgrpo_after | 3 | 0.700 | 0.000 | 1.00 | 30 | 300 | 3 | 24 | 40 |" in text
     assert "* matchtir: needs wanted calls" in text
     assert "+0.200" in claims_table(rows)
     assert "| zoom | answer_only | 0.500 | 1.00 |" in tools_table(rows)

@@ -100,10 +100,11 @@ def learnt(trainer: Trainer, trial: Trial, row: Row) -> Row:
     steps = 0 if trial.method == START else trainer.recipe.steps
     tokens = 0
     while trainer.step_number < steps and tokens < trial.tokens:
-        metrics, _ = asyncio.run(trainer.step())
+        metrics, collected = asyncio.run(trainer.step())
         tokens = trainer.engine.counters.decoded_tokens
         episodes += int(metrics["episodes"])
-        kept = {k: round(float(metrics[k]), 5) for k in CURVE if k in metrics}
+        told = {**metrics, **accuracy_of_all(collected)}
+        kept = {k: round(float(told[k]), 5) for k in CURVE if k in told}
         curve.append({"tokens": tokens, **kept})
     spent, turns = time.monotonic() - began, trainer.engine.counters.rows
     return dataclasses.replace(
@@ -116,6 +117,19 @@ def learnt(trainer: Trainer, trial: Trial, row: Row) -> Row:
         curve=curve,
         held_out=measure(trainer),
     )
+
+
+def accuracy_of_all(collected: Collected) -> dict[str, float]:
+    """Accuracy over every fresh attempt of a step, where answers are judged.
+
+    A step's own number is that of the groups that are learnt from. Where a filter refuses groups
+    that are all right or all wrong it lies near one half whatever the policy can do, and a stored
+    success in the place of an attempt counts as the policy's.
+    """
+    outcome = collected.judges.outcome if collected.judges is not None else ""
+    marks = [s.parts.get(outcome) for s in collected.judged]
+    numbers = [float(m) for m in marks if isinstance(m, int | float)]
+    return {"accuracy": sum(numbers) / len(numbers)} if numbers else {}
 
 
 def laid_out(recipe: Recipe, out: Path) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,9 @@ def ground_table(ground: str, rows: Sequence[Row]) -> str:
     lines = [
         f"### {ground}",
         "",
-        "| method | seeds | accuracy | deviation | calls | tokens a question | steps | attempts |"
-        " turns |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| method | seeds | accuracy | deviation | calls | tokens a question | sampled | steps |"
+        " attempts | turns |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     told = [method_line(m, [r for r in rows if r["method"] == m]) for m in methods]
     lines += [line for _, line in sorted(told, key=lambda t: -t[0])]
@@ -59,11 +60,13 @@ def method_line(method: str, rows: Sequence[Row]) -> tuple[float, str]:
     """Mean accuracy, and the line of a method on a ground."""
     good = [r for r in rows if r["error"] is None]
     if not good:
-        return -1.0, f"| {method} | 0 | | | | | | | |"
+        return -1.0, f"| {method} | 0 | | | | | | | | |"
     right = [r["held_out"]["accuracy"] for r in good]
     spread = f"{statistics.stdev(right):.3f}" if len(right) > 1 else ""
     means = [statistics.fmean(r["held_out"][k] for r in good) for k in ("calls", "tokens")]
-    counts = [statistics.fmean(r[k] for r in good) for k in ("steps", "episodes", "turns")]
+    counts = [
+        statistics.fmean(r[k] for r in good) for k in ("tokens", "steps", "episodes", "turns")
+    ]
     at = statistics.fmean(right)
     cells = [
         method,
@@ -90,15 +93,16 @@ def pairs_table(rows: Sequence[Row]) -> str:
             wish = Wish(accuracy, Expected.MORE)
             (f,) = findings(Claim(name, "", "", ground, name, names[0], (wish,)), mine)
             if f.seeds > 1:
-                gap = f"{f.first - f.second:+.3f} ({f.low:+.3f} to {f.high:+.3f})"
-                lines.append(f"| {ground} | {name} | {names[0]} | {gap} | {f.p:.3f} | {f.seeds} |")
+                lines.append(
+                    f"| {ground} | {name} | {names[0]} | {difference(f)} | {f.p:.3f} | {f.seeds} |"
+                )
     if not lines:
         return ""
     head = [
         "| ground | method | against | accuracy more by (95 %) | p | seeds |",
         "|---|---|---|---|---|---|",
     ]
-    few = f"p is exact and by seed: from fewer than six it cannot fall below {LEVEL:g}."
+    few = f"By seed; fewer than six allow no interval, and no p below {LEVEL:g}."
     return "\n".join([*head, *lines, "", few])
 
 
@@ -125,12 +129,18 @@ def claim_line(f: Finding) -> str:
         what.replace("_", " "),
         f"{f.first:.3f}",
         f"{f.second:.3f}",
-        f"{f.first - f.second:+.3f} ({f.low:+.3f} to {f.high:+.3f})",
+        difference(f),
         f"{f.p:.3f}",
         str(f.seeds),
         f"**{f.verdict}**",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def difference(f: Finding) -> str:
+    """The difference with its interval, where there are seeds enough for one."""
+    gap = f"{f.first - f.second:+.3f}"
+    return f"{gap} ({f.low:+.3f} to {f.high:+.3f})" if isfinite(f.low) else gap
 
 
 def curves(rows: Sequence[Row], path: Path, *, window: int = 5) -> Path:
