@@ -72,6 +72,10 @@ class Split(StrEnum):
     TRAIN = "train"
     HELD_OUT = "held_out"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Split:
+        raise ValueError(f"expected the split {' or '.join(cls)}, got {value!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class Disc:
