@@ -2,7 +2,8 @@
 
 A picture of 384x384 pixels is first shown at 64x64, six to one. What is drawn here is made of
 cells of 2x2 pixels, two of them above grey and two as much below it, in the corners: no smooth
-reduction leaves anything of that but grey, and the original holds what a tool needs.
+reduction leaves anything of that but grey, to within a level of rounding, and the original holds
+what a tool needs.
 """
 
 from __future__ import annotations
