@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from small_ground import GROUND
 from typer.testing import CliRunner
+from vtool.rl.collect import TooManyFailures
 from vtool.rl.methods import bench
 from vtool.rl.methods.claims import (
     CLAIMS,
@@ -23,7 +24,7 @@ from vtool.rl.methods.claims import (
     found,
 )
 from vtool.rl.methods.commands import app
-from vtool.rl.methods.play import accuracy_of_all, laid_out, play_trial
+from vtool.rl.methods.play import accuracy_of_all, laid_out, play_trial, summary
 from vtool.rl.methods.report import (
     by_budget,
     claims_table,
@@ -43,10 +44,14 @@ from vtool.rl.methods.trial import (
     recipe_of,
     trials,
 )
+from vtool.rl.tiny.joint_measure import summary as joint_summary
 from vtool.rl.trainer import Trainer
 
+from vtool.data import load_tasks
 from vtool.errors import RecipeError
+from vtool.record import StopReason
 from vtool.trace import read_trace
+from vtool.worlds.player import play_world
 from vtool.worlds.world import worlds
 
 
@@ -279,6 +284,26 @@ def test_report_tells_tables_claims_and_curves(tmp_path):
     drawn = curves(rows, tmp_path / "c.svg").read_text()
     assert drawn.count("<svg") == 1
     assert len(drawn) > 4000
+
+
+def test_who_runs_out_of_steps_before_tokens_is_told():
+    rows = [row("otc", 0, 0.5), row("otc", 1, 0.5) | {"tokens": 120}, row("gspo", 0, 0.5)]
+    text = table(rows)
+    assert "* otc: the ground's 3 steps ended at 120 of 300 tokens" in text
+    assert "gspo: the ground" not in text
+
+
+def test_attempts_that_failed_by_our_fault_are_no_wrong_answers(small, tmp_path):
+    recipe = laid_out(recipe_of(Trial(small, "start", 0, 0)), tmp_path)
+    world = worlds.get("zoom")
+    tasks = list(load_tasks(Path(recipe.data.path) / "tasks.jsonl"))[:2]
+    rows = [(p.task, p.episode) for p in play_world(world, tasks, world.best)]
+    assert summary(world, rows)["n"] == 2
+    rows[1] = (rows[1][0], replace(rows[1][1], stop=StopReason.FAILED, error="a broken tool"))
+    with pytest.raises(TooManyFailures, match=r"1 of 2 .* a broken tool"):
+        summary(world, rows)
+    with pytest.raises(RuntimeError, match="a broken tool"):
+        joint_summary("zoom", rows)
 
 
 def test_other_budgets_are_no_further_seeds(tmp_path):

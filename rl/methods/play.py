@@ -18,7 +18,7 @@ from vtool.task import Task
 from vtool.worlds.world import World, worlds
 
 from ..assembly import open_tasks, quiet_libraries, seed_everything, write_world
-from ..collect import Collected
+from ..collect import Collected, TooManyFailures
 from ..group_filter import FilterSpec
 from ..learner import LearnerStopped
 from ..recipe import DataSpec, Recipe
@@ -186,7 +186,17 @@ def rows_of(found: Collected) -> list[tuple[Task, Episode]]:
 
 
 def summary(world: World, rows: Sequence[tuple[Task, Episode]]) -> dict[str, Any]:
-    """See `measure`."""
+    """See `measure`.
+
+    Raises:
+        TooManyFailures: An attempt ended by our fault: that is no wrong answer.
+    """
+    failed = [e for _, e in rows if e.stop.ours]
+    if failed:
+        raise TooManyFailures(
+            f"{len(failed)} of {len(rows)} held-out attempts failed by our fault; the first: "
+            f"{failed[0].error or failed[0].stop}"
+        )
     right = [world.right(task, episode) for task, episode in rows]
     counts = [count_episode(e) for _, e in rows]
     called = Counter(o.bound.tool for _, e in rows for o in e.outcomes() if o.bound is not None)

@@ -47,13 +47,28 @@ def ground_table(ground: str, rows: Sequence[Row]) -> str:
     ]
     told = [method_line(m, [r for r in rows if r["method"] == m]) for m in methods]
     lines += [line for _, line in sorted(told, key=lambda t: -t[0])]
-    return "\n".join([*lines, *refusals(rows)])
+    notes = [*short(rows), *refusals(rows)]
+    return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+
+def short(rows: Sequence[Row]) -> list[str]:
+    """Which methods ran out of steps before their tokens were spent."""
+    least: dict[str, Row] = {}
+    for r in rows:
+        if r["error"] is None and r["tokens"] < r["budget"]:
+            known = least.setdefault(r["method"], r)
+            least[r["method"]] = min(known, r, key=lambda row: int(row["tokens"]))
+    return [
+        f"* {m}: the ground's {r['steps']} steps ended at {r['tokens']} of {r['budget']} tokens; "
+        "give the ground more steps"
+        for m, r in least.items()
+    ]
 
 
 def refusals(rows: Sequence[Row]) -> list[str]:
     """Why some methods have no numbers here."""
     why = {r["method"]: r["error"] for r in rows if r["error"] is not None}
-    return ["", *(f"* {m}: {text}" for m, text in why.items())] if why else []
+    return [f"* {m}: {text}" for m, text in why.items()]
 
 
 def method_line(method: str, rows: Sequence[Row]) -> tuple[float, str]:
