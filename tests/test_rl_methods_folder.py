@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import time
 
 import pytest
@@ -100,3 +101,19 @@ def test_half_a_line_is_left_out_and_a_broken_one_is_told(tmp_path):
     path.write_text('{"key": \n' + json.dumps({"key": "a"}) + "\n")
     with pytest.raises(Exception, match=r"results.jsonl:1: expected a row"):
         bench.read_results(path)
+
+
+def quick_or_endless(trial, out):
+    time.sleep(120.0 * trial.seed)
+    return Row(trial.key, "zoom", "otc", trial.seed, 10)
+
+
+def test_who_is_interrupted_waits_for_no_trial(monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "play_trial", quick_or_endless)
+    lines = bench.played([Trial("zoom", "otc", s, 10) for s in range(4)], tmp_path, 2)
+    assert next(lines)["seed"] == 0
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        lines.throw(KeyboardInterrupt)
+    assert time.monotonic() - began < 60
+    assert not multiprocessing.active_children()

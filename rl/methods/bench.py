@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,13 @@ def played(left: Sequence[Trial], out: Path, processes: int) -> Iterator[dict[st
     """Rows in the order in which they come.
 
     Where a trial breaks down, those that are under way are waited for, since their rows are worth
-    minutes; then its error is raised.
+    minutes; then its error is raised. Who is interrupted waits for nobody.
     """
     if not left:
         return
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    context, others = get_context("spawn"), set(active_children())
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=end_at_once) as pool:
         waiting = {pool.submit(play_trial, trial, out): trial for trial in left}
         broken: BaseException | None = None
         try:
@@ -138,10 +140,18 @@ def played(left: Sequence[Trial], out: Path, processes: int) -> Iterator[dict[st
                     cancel(waiting)
                 elif not future.cancelled():
                     yield plain(future.result())
-        finally:
+        except BaseException:
             cancel(waiting)
+            for process in set(active_children()) - others:
+                process.terminate()
+            raise
     if broken is not None:
         raise broken
+
+
+def end_at_once() -> None:
+    """End at ctrl-C: as an exception inside a step it would be minutes in coming."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def cancel(waiting: Iterable[Future[Row]]) -> None:
