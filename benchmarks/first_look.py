@@ -6,7 +6,8 @@ A world's `chance` is what the scripted policies reach without tools. This asks 
 could be read by a reader made for that one purpose, which is told where to look (the first look
 shows that) and sees the 64x64 pixels there. A network of two hidden layers learns on pictures of
 the training split and is measured on those of the other. Depth needs no learning: blocks of the
-two pictures are compared. Writes `results/first_look.json` and `.md`.
+two pictures are compared; nor do moments: what the encoder of the video leaves behind a flash is
+looked for in the glance. Writes `results/first_look.json` and `.md`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from vtool.data import load_tasks
 from vtool.intervals import wilson
-from vtool.media import Image
+from vtool.media import Clip, Image
 from vtool.worlds import depth, zoom
 from vtool.worlds.drawing import PALETTE
 from vtool.worlds.eyes import spots
@@ -159,6 +160,24 @@ def moved(left: NDArray[np.float32], other: NDArray[np.float32], color: str) -> 
     return min(gaps, key=lambda s: gaps[s])
 
 
+def after_flash() -> dict[str, Any]:
+    """The quarter in which the two glanced frames about the flash differ most."""
+    right, names = 0, [f"{v} {h}" for v in ("upper", "lower") for h in ("left", "right")]
+    options = {"videos": 160, "asks": ["where"], "split": "held_out"}
+    with tempfile.TemporaryDirectory() as folder:
+        path = worlds.get("moments").make(Path(folder) / "w", seed=21, **options)
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        for row, task in zip(rows, load_tasks(path), strict=True):
+            (glance,) = (m for m in task.media if isinstance(m, Clip))
+            before, after = (
+                glance.frames[row["tags"]["gap"] + i].pixels.astype(np.float32) for i in (0, 1)
+            )
+            gap = np.abs(after - before)[8:-8, 8:-8].sum(2)
+            parts = [gap[y : y + 24, x : x + 24].sum() for y in (0, 24) for x in (0, 24)]
+            right += names[int(np.argmax(parts))] == row["answer"]
+    return share(right, len(rows), 0.25)
+
+
 def share(right: int, count: int, guess: float) -> dict[str, Any]:
     """A share with its interval, and what one answer for all would reach."""
     low, high = wilson(right / count, count)
@@ -174,6 +193,7 @@ CASES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "digit on a coloured ground": ("page", lambda: read(page)),
     "whether an icon is of the kind": ("detect", lambda: read(icons)),
     "nearer plate": ("depth", match),
+    "quarter of the flash": ("moments", after_flash),
 }
 
 
