@@ -373,7 +373,7 @@ def test_what_the_page_shows_can_be_played(tmp_path):
         (tmp_path / name).write_text(text)
     patient, pages = (str(tmp_path / name) for name, _ in shown)
     recipe = recipe_of(Trial(pages, patient, 0, 10))
-    assert (recipe.estimator, recipe.data.world, recipe.model) == ("rloo", "page", "tiny/clean")
+    assert (recipe.estimator, recipe.data.world, recipe.model) == ("rloo", "page", "tiny/joint")
     assert recipe.learner.loss.clip_high == 0.4
 
 
