@@ -225,9 +225,9 @@ def write(report: dict[str, Any]) -> bool:
     lines = [
         "# A GRPO step with a tool that gives pictures, against TRL",
         "",
-        "`OMP_NUM_THREADS=1 python benchmarks/grpo_step_vs_trl.py --peer PYTHON`; one thread, in "
-        f"turns; {PROMPTS} x {GROUP} attempts a step, {len(runs)} seeds of {report['steps']} "
-        "steps, medians. "
+        "`OMP_NUM_THREADS=1 python benchmarks/grpo_step_vs_trl.py --peer PYTHON --steps "
+        f"{report['steps']}`; one thread, in turns; {PROMPTS} x {GROUP} attempts a step, "
+        f"{len(runs)} seeds of {report['steps']} steps, medians. "
         f"TRL {report['trl']}, micro-batch {report['micro']} (CPU seconds a step by micro-batch: "
         + ", ".join(f"{k}: {v:.2f}" for k, v in report["tuning"].items())
         + ").",

@@ -32,7 +32,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import _timing
 
 from vtool.data import load_tasks
-from vtool.intervals import bootstrap, permutation
+from vtool.intervals import permutation, sign_flip_interval
 from vtool.task import Task
 from vtool.worlds.world import worlds
 
@@ -106,7 +106,7 @@ def compared(rows: Sequence[dict[str, Any]], names: str, measure: str) -> dict[s
         {r["seed"]: r["found"][names][measure] for r in rows if r["arm"] == arm} for arm in ARMS
     )
     gaps = [drawn[s] - fixed[s] for s in sorted(fixed)]
-    low, high = bootstrap(gaps, range(len(gaps)))
+    low, high = sign_flip_interval(gaps)
     return {
         "names": names,
         "measure": measure,
@@ -127,7 +127,8 @@ def page(found: Sequence[dict[str, Any]]) -> str:
         "",
         "`OMP_NUM_THREADS=1 python benchmarks/tool_names.py`: supervised, the same start, steps "
         f"and number of episodes; {COUNT} held-out questions that need one look, greedy; chance "
-        "is 0.1. Differences by seed: bootstrap interval, exact sign-flip test.",
+        "is 0.1. Differences by seed: exact sign-flip test, and the interval that it does not "
+        "refuse.",
         "",
         "| told names | what | learnt under fixed | learnt under random | difference (95 %) | p | "
         "seeds |",

@@ -5,9 +5,9 @@
 Plays held-out questions of each registered world through its files, its tools and the house's own
 loop, in five ways: the scripted best policy with its tools; the same with the tools off, with
 blank observations, and with observations of another question; and a policy that calls any tool
-anywhere and guesses. `chance` is not measured: it is what a world says a policy reaches that has
-the first look only. Shares of right answers with Wilson intervals (95 %). Writes
-`results/worlds.json` and `.md`.
+anywhere and guesses. `chance` is not measured: it is what a world says its scripted policy reaches
+that has the first look only (`first_look.py` asks what a reader made for it would). Shares of right
+answers with Wilson intervals (95 %). Writes `results/worlds.json` and `.md`.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def table(report: dict[str, Any]) -> str:
         "",
         f"`OMP_NUM_THREADS=1 python benchmarks/worlds.py --count {count}`: {count} held-out "
         "questions a world, shares of right answers with Wilson intervals (95 %). The controls "
-        "play the scripted best policy; `chance` is what a policy reaches that has the first "
-        "look only (by construction, not measured).",
+        "play the scripted best policy; `chance` is what it reaches with the first look only (by "
+        "construction, not measured; first_look.md tells what a reader made for it finds there).",
         "",
         "| world | chance | tool off | blank | shuffled | random policy | scripted best | bound | "
         "calls |",

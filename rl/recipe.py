@@ -276,6 +276,15 @@ def load_recipe(name: str | Path, overrides: tuple[str, ...] | list[str] = ()) -
     return build(Recipe, override(_body(recipe_path(name)), overrides), f"recipe {name}")
 
 
+def recipe_body(path: Path) -> dict[str, Any]:
+    """What a recipe file says, with what it extends, before it is checked.
+
+    Raises:
+        RecipeError: As `load_recipe`.
+    """
+    return _body(path)
+
+
 def _body(path: Path, inside: tuple[Path, ...] = ()) -> dict[str, Any]:
     body = read_yaml(path)
     base = body.pop("extends", None)

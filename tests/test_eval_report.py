@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from vtool.eval.attempt import Attempt
 from vtool.eval.compare import compare_attempts
 from vtool.eval.report import summarise, to_markdown
 
-from vtool.intervals import wilson
+from vtool.intervals import permutation, sign_flip_interval, wilson
 from vtool.record import StopReason
 
 
@@ -54,6 +55,31 @@ def test_wilson_holds_its_share(successes, n):
     assert 0 <= low <= share + 1e-12
     assert share - 1e-12 <= high <= 1
     assert wilson(1 - share, n) == (pytest.approx(1 - high), pytest.approx(1 - low))
+
+
+@pytest.mark.parametrize(
+    ("gaps", "low", "high"),
+    [
+        # Of six the least subset means are the single values: 2 of 64 sign patterns lie outside.
+        ([3.0, 1.0, 2.0, 6.0, 5.0, 4.0], 1.0, 6.0),
+        # Of eight the sixth from either end: 1, 1.5, 2, 7/3, 2.5, 3 and 128, 96, 80, ...
+        ([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0], 3.0, 208 / 3),
+        ([1.0] * 5, -math.inf, math.inf),
+        ([], -math.inf, math.inf),
+    ],
+)
+def test_sign_flip_intervals_of_few(gaps, low, high):
+    assert sign_flip_interval(gaps) == (pytest.approx(low), pytest.approx(high))
+
+
+@given(st.lists(st.integers(-100, 100), min_size=6, max_size=9))
+def test_a_sign_flip_interval_is_what_the_test_does_not_refuse(cents):
+    gaps = [c / 100 for c in cents]
+    low, high = sign_flip_interval(gaps)
+    for inside in (low + 0.01 * (high - low), high - 0.01 * (high - low)):
+        assert permutation([g - inside for g in gaps], range(len(gaps))) > 0.05
+    for outside in (low - 0.01, high + 0.01):
+        assert permutation([g - outside for g in gaps], range(len(gaps))) <= 0.05
 
 
 def test_no_task_says_nothing():

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_ground import GROUND
 from typer.testing import CliRunner
+from vtool.rl.collect import TooManyFailures
 from vtool.rl.methods import bench
-from vtool.rl.methods.claims import CLAIMS, Expected, Verdict, Wish, accuracy, findings, judged
+from vtool.rl.methods.claims import (
+    CLAIMS,
+    MARGIN,
+    Expected,
+    Verdict,
+    Wish,
+    accuracy,
+    findings,
+    found,
+)
 from vtool.rl.methods.commands import app
-from vtool.rl.methods.play import play_trial
-from vtool.rl.methods.report import claims_table, curves, table, tools_table
+from vtool.rl.methods.play import accuracy_of_all, laid_out, play_trial, summary
+from vtool.rl.methods.report import (
+    by_budget,
+    claims_table,
+    curves,
+    pairs_table,
+    table,
+    tools_table,
+)
 from vtool.rl.methods.trial import (
     OF_LEARNER,
     OF_METHOD,
@@ -25,22 +44,15 @@ from vtool.rl.methods.trial import (
     recipe_of,
     trials,
 )
+from vtool.rl.tiny.joint_measure import summary as joint_summary
+from vtool.rl.trainer import Trainer
 
+from vtool.data import load_tasks
 from vtool.errors import RecipeError
+from vtool.record import StopReason
 from vtool.trace import read_trace
+from vtool.worlds.player import play_world
 from vtool.worlds.world import worlds
-
-GROUND = """
-extends: zoom
-name: small
-data: {world: zoom, options: {seed: 1, one: 12, none: 4, ask: calls}}
-eval:
-  count: 8
-  data: {world: zoom, options: {seed: 9, one: 6, none: 2, ask: calls, split: held_out}}
-prompts: 2
-group_size: 4
-steps: 50
-"""
 
 
 @pytest.fixture
@@ -135,6 +147,21 @@ def test_turns_that_attempts_share_count_once(small, tmp_path):
     assert tree.turns < sum(told)
 
 
+def test_curves_count_attempts_that_a_filter_refuses(small, tmp_path):
+    """Four attempts of a question, all right or all wrong, are what the filter leaves out."""
+    path = tmp_path / "filtered.yaml"
+    path.write_text("extends: dapo\nname: filtered\nrefill: 2\n")
+    recipe = laid_out(recipe_of(Trial(small, str(path), 1, 8)), tmp_path)
+    trainer = Trainer(recipe, tmp_path / "worlds")
+    metrics, collected = asyncio.run(trainer.step())
+    asyncio.run(trainer.close())
+    marks = [s.parts["answer"] for s in collected.judged]
+    assert collected.refused > 0
+    assert len(marks) == 4 * collected.played > metrics["episodes"]
+    assert accuracy_of_all(collected) == {"accuracy": sum(marks) / len(marks)}
+    assert accuracy_of_all(collected)["accuracy"] != metrics["accuracy"]
+
+
 def test_a_method_that_does_not_fit_is_a_row_that_says_why(small, tmp_path):
     row = play_trial(Trial(small, "matchtir", 0, 100), tmp_path)
     assert row.error is not None
@@ -151,30 +178,6 @@ def test_demonstrations_are_the_best_policys_and_right(small, tmp_path):
     assert all(r.episode.answer for r in kept)
 
 
-def test_a_comparison_goes_on_where_it_stopped(small, tmp_path):
-    out, told = tmp_path / "out", []
-    wanted = trials([small], ["answer_only"], [0, 1], 200)
-    first = bench.run(wanted, out, processes=2, tell=lambda n, of, row: told.append((n, of)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
-    lines = (out / bench.RESULTS).read_text().splitlines()
-    # The last line is torn, as by a machine that went down; one trial is lost, the others stay.
-    (out / bench.RESULTS).write_text("\n".join(lines[:2]) + "\n" + lines[2][:40])
-    told.clear()
-    (out / bench.RESULTS).write_text("\n".join(lines[:2]) + "\n")
-    again = bench.run(wanted, out, processes=1, tell=lambda n, of, row: told.append((n, of)))
-    assert told == [(1, 1)]
-    assert [{**r, "seconds": 0} for r in again] == [{**r, "seconds": 0} for r in first]
-
-
-def test_half_a_line_is_left_out_and_a_broken_one_is_told(tmp_path):
-    path = tmp_path / "results.jsonl"
-    path.write_text(json.dumps({"key": "a"}) + "\n" + '{"key": "b"')
-    assert [r["key"] for r in bench.read_results(path)] == ["a"]
-    path.write_text('{"key": \n' + json.dumps({"key": "a"}) + "\n")
-    with pytest.raises(Exception, match=r"results.jsonl:1: expected a row"):
-        bench.read_results(path)
-
-
 def row(method: str, seed: int, right: float, ground: str = "zoom", **more: float) -> dict:
     held = {
         "accuracy": right,
@@ -185,6 +188,7 @@ def row(method: str, seed: int, right: float, ground: str = "zoom", **more: floa
     }
     curve = [{"tokens": t, "accuracy": right * t / 300} for t in (100, 200, 300)]
     body = {"key": f"{ground}/{method}/{seed}", "ground": ground, "method": method, "seed": seed}
+    body |= {"budget": 300, "tokens": 300}
     return {
         **body,
         "error": None,
@@ -240,15 +244,22 @@ def test_a_claim_may_hold_two_starts_against_each_other():
 
 
 @pytest.mark.parametrize(
-    ("gap", "low", "p", "verdict"),
+    ("gaps", "verdict"),
     [
-        (-0.01, -0.02, 0.03, Verdict.SHOWN),
-        (-0.01, -0.04, 0.5, Verdict.OPEN),
-        (-0.1, -0.2, 0.03, Verdict.REFUTED),
+        ([-0.02] * 6, Verdict.SHOWN),
+        ([-0.02] * 5, Verdict.OPEN),  # two seeds are no proof either, however alike
+        ([-0.035, -0.04, -0.01, -0.01, 0.08, -0.005], Verdict.OPEN),  # one lucky seed
+        ([-0.03, -0.165, -0.145, -0.01, -0.06, -0.105], Verdict.OPEN),  # less, but by how much?
+        ([-0.1] * 6, Verdict.REFUTED),
     ],
 )
-def test_no_less_has_a_margin(gap, low, p, verdict):
-    assert judged(Expected.NO_LESS, gap, low, p) is verdict
+def test_no_less_is_tested_against_its_margin(gaps, verdict):
+    pairs = [(row("a", s, 0.5 + g), row("b", s, 0.5)) for s, g in enumerate(gaps)]
+    told = found(claim(), Wish(accuracy, Expected.NO_LESS), pairs)
+    assert told.verdict is verdict
+    # The interval says what the test says.
+    outside = not told.low <= -MARGIN <= told.high
+    assert outside is (verdict is not Verdict.OPEN)
 
 
 def test_every_claim_names_what_can_be_played():
@@ -266,13 +277,60 @@ def test_report_tells_tables_claims_and_curves(tmp_path):
     rows.append({**row("matchtir", 0, 0.0), "error": "needs wanted calls", "curve": []})
     text = table(rows)
     assert text.index("dgrpo_after") < text.index("answer_only")
-    assert "| dgrpo_after | 3 | 0.700 | 0.000 | 1.00 | 30 | 3 | 24 | 40 |" in text
+    assert "| dgrpo_after | 3 | 0.700 | 0.000 | 1.00 | 30 | 300 | 3 | 24 | 40 |" in text
     assert "* matchtir: needs wanted calls" in text
     assert "+0.200" in claims_table(rows)
     assert "| zoom | answer_only | 0.500 | 1.00 |" in tools_table(rows)
     drawn = curves(rows, tmp_path / "c.svg").read_text()
     assert drawn.count("<svg") == 1
     assert len(drawn) > 4000
+
+
+def test_who_runs_out_of_steps_before_tokens_is_told():
+    rows = [row("otc", 0, 0.5), row("otc", 1, 0.5) | {"tokens": 120}, row("gspo", 0, 0.5)]
+    text = table(rows)
+    assert "* otc: the ground's 3 steps ended at 120 of 300 tokens" in text
+    assert "gspo: the ground" not in text
+
+
+def test_attempts_that_failed_by_our_fault_are_no_wrong_answers(small, tmp_path):
+    recipe = laid_out(recipe_of(Trial(small, "start", 0, 0)), tmp_path)
+    world = worlds.get("zoom")
+    tasks = list(load_tasks(Path(recipe.data.path) / "tasks.jsonl"))[:2]
+    rows = [(p.task, p.episode) for p in play_world(world, tasks, world.best)]
+    assert summary(world, rows)["n"] == 2
+    rows[1] = (rows[1][0], replace(rows[1][1], stop=StopReason.FAILED, error="a broken tool"))
+    with pytest.raises(TooManyFailures, match=r"1 of 2 .* a broken tool"):
+        summary(world, rows)
+    with pytest.raises(RuntimeError, match="a broken tool"):
+        joint_summary("zoom", rows)
+
+
+def test_other_budgets_are_no_further_seeds(tmp_path):
+    rows = [row("start", 0, 0.4) | {"budget": 0, "curve": []}]
+    rows += [row("otc", 0, 0.5), {**row("otc", 0, 0.9), "budget": 600, "key": "b"}]
+    found = by_budget(rows)
+    assert [[r["held_out"]["accuracy"] for r in mine] for mine in found.values()] == [
+        [0.4, 0.5],
+        [0.4, 0.9],
+    ]
+    (tmp_path / bench.RESULTS).write_text("".join(json.dumps(r) + "\n" for r in rows))
+    told = CliRunner().invoke(app, ["report", "--out", str(tmp_path)]).output
+    assert "## 300 sampled tokens" in told
+    assert "| otc | 1 | 0.900 |" in told
+    assert (tmp_path / "curves-600.svg").is_file()
+
+
+def test_any_two_methods_are_tested_by_seed():
+    rows = [row("mine", s, 0.5) for s in range(6)] + [row("start", 0, 0.1)]
+    rows += [row("other", s, 0.6 + s / 100) for s in range(6)]
+    rows += [row("alone", 7, 0.9)]
+    text = pairs_table(rows)
+    assert "| zoom | other | mine | +0.125 (" in text
+    assert "| 0.031 | 6 |" in text
+    assert "alone" not in text
+    assert "start" not in text
+    assert pairs_table(rows[:6]) == ""
 
 
 def test_commands(tmp_path):
@@ -286,6 +344,9 @@ def test_commands(tmp_path):
     for words, said in (
         (["report", "--out", str(tmp_path / "none")], "holds no results"),
         (["methods", "--seeds", "a", "--out", str(tmp_path)], "expected seeds"),
+        (["methods", "--seeds", "", "--out", str(tmp_path)], "expected seeds"),
+        (["methods", "--grounds", ",", "--out", str(tmp_path)], "at least one ground"),
+        (["methods", "--methods", " ", "--out", str(tmp_path)], "at least one method"),
         (["methods", "--grounds", "zom", "--out", str(tmp_path)], "did you mean 'zoom'"),
         (["claims", "nonsense", "--out", str(tmp_path)], "no claim 'nonsense'"),
     ):
@@ -312,7 +373,7 @@ def test_what_the_page_shows_can_be_played(tmp_path):
         (tmp_path / name).write_text(text)
     patient, pages = (str(tmp_path / name) for name, _ in shown)
     recipe = recipe_of(Trial(pages, patient, 0, 10))
-    assert (recipe.estimator, recipe.data.world, recipe.model) == ("rloo", "page", "tiny/clean")
+    assert (recipe.estimator, recipe.data.world, recipe.model) == ("rloo", "page", "tiny/joint")
     assert recipe.learner.loss.clip_high == 0.4
 
 

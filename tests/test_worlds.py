@@ -11,11 +11,13 @@ from typer.testing import CliRunner
 from vtool.commands.data import app
 from vtool.data import load_tasks
 from vtool.data_check import check_data
-from vtool.errors import UnknownName
+from vtool.errors import DataError, UnknownName
 from vtool.toolbox import Toolbox
+from vtool.worlds.files import redraw
 from vtool.worlds.measure import Share, measure_world, wilson
 from vtool.worlds.without import Without
 from vtool.worlds.world import worlds
+from vtool.worlds.zoom import Split
 
 NAMES = worlds.names()
 FEW = 20
@@ -71,6 +73,40 @@ def test_files_are_a_function_of_the_seed_and_pass_the_check(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_half_a_world_has_no_task_file_and_can_be_written_again(name, tmp_path, monkeypatch):
+    world, dumps, left = worlds.get(name), json.dumps, [3]
+
+    def stopped(row):
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return dumps(row)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(json, "dumps", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            world.make(tmp_path / "a", seed=1, **world.sized(8))
+    assert not (tmp_path / "a" / "tasks.jsonl").exists()
+    for folder in "ab":
+        world.make(tmp_path / folder, seed=1, **world.sized(8))
+    assert read_folder(tmp_path / "a") == read_folder(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("seed", [-1, 1 << 20])
+def test_seeds_that_no_world_offers_are_told(name, seed, tmp_path):
+    world = worlds.get(name)
+    with pytest.raises(ValueError, match=f"seed from 0 to 1048575, got {seed}"):
+        world.make(tmp_path / "a", seed=seed, **world.sized(4))
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_split_that_owns_no_layout_is_told():
+    with pytest.raises(ValueError, match="more than a few layouts"):
+        redraw(lambda: ("1", None), Split.HELD_OUT)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_splits_share_nothing(name, tmp_path):
     world, keys, media = worlds.get(name), {}, {}
     for split in ("train", "held_out"):
@@ -99,6 +135,26 @@ def test_the_commands_list_and_write_worlds(tmp_path):
     unknown = runner.invoke(app, ["make", "bax", "--out", str(tmp_path / "x")])
     assert isinstance(unknown.exception, UnknownName)
     assert "box" in str(unknown.exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["depth", "--split", "test"], "expected the split train or held_out, got 'test'"),
+        (["depth", "--asks", "what"], "--asks is for moments"),
+        (["zoom", "--one", "1", "--asks", "what"], "--asks is for moments"),
+        (["depth", "--sizes", "varied", "--suffix", "jpg"], "--sizes and --suffix: only zoom"),
+        (["moments", "--photos", "bundled"], "--photos: only zoom"),
+        (["mask", "--ask", "box"], "--ask: only zoom"),
+        (["moments", "--videos", "1", "--asks", "what,why"], "expected questions of what, where"),
+        (["moments", "--videos", "1", "--asks", "what,what"], "every question once"),
+    ],
+)
+def test_options_that_a_world_would_not_read_are_refused(words, told, tmp_path):
+    found = CliRunner().invoke(app, ["make", *words, "--out", str(tmp_path / "x")])
+    assert isinstance(found.exception, DataError)
+    assert told in str(found.exception)
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(

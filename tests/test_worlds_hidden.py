@@ -38,15 +38,15 @@ def first_looks(world, seed: int):
 
 
 def test_the_first_look_at_a_pair_is_plain_grey():
-    for seed in range(5):
+    for seed in range(20):
         _, (left, right) = first_looks(depth, seed)
-        assert np.abs(right - GREY).max() <= 2
+        assert (right == GREY).all()
         marks = np.zeros((64, 64), bool)
         for color in COLORS:
             for x1, y1, x2, y2 in spots(left.astype(np.uint8), color):
                 cells = [round(v * 64) for v in (x1, y1, x2, y2)]
                 marks[max(0, cells[1] - 3) : cells[3] + 3, max(0, cells[0] - 3) : cells[2] + 3] = 1
-        assert np.abs(left - GREY)[~marks].max() <= 2
+        assert (left == GREY)[~marks].all()
 
 
 def test_a_pair_is_one_scene_moved_by_what_it_says():
@@ -86,7 +86,7 @@ def test_icons_are_alike_from_afar_and_found_from_near():
 def test_noise_has_no_part_that_is_brighter():
     made = noise(np.random.default_rng(0))[:, :, 0].astype(float)
     assert (made.reshape(192, 2, 192, 2).mean((1, 3)) == GREY).all()
-    assert made.std() > 40
+    assert made.std() > 12
 
 
 def test_the_detector_says_what_it_is_and_refuses_what_it_does_not_know():

@@ -146,6 +146,30 @@ def permutation(
     return (hits + 1) / (draws + 1)
 
 
+def sign_flip_interval(differences: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of a mean difference: the values that the sign-flip test does not refuse.
+
+    Exact for few and symmetric differences, where a bootstrap interval is too short (of six it
+    holds the truth in 86 of 100 cases). Fewer than six allow no bounds; beyond `EXACT_UP_TO` it is
+    the bootstrap's.
+
+    Args:
+        differences: One a seed.
+
+    Source: Hartigan 1969, Using subsample values as typical values: the means of all subsets cut
+        the line into intervals that are equally likely to hold the truth.
+    """
+    n = len(differences)
+    if n > EXACT_UP_TO:
+        return bootstrap(differences, range(n))
+    outside = int(0.025 * 2**n)
+    if outside < 1:
+        return -math.inf, math.inf
+    bits = np.arange(1, 2**n)[:, None] >> np.arange(n) & 1
+    means = np.sort(bits @ np.asarray(differences, np.float64) / bits.sum(1))
+    return float(means[outside - 1]), float(means[-outside])
+
+
 def clusters(media: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Tasks that share a picture or video, directly or through others, get one number.
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
-from vtool.errors import DataError
+from vtool.errors import DataError, VToolError
 
+from ..lock import RunLock
 from .play import Row, laid_out, play_trial
-from .trial import Trial, recipe_of
+from .trial import Trial, files_digest, recipe_of
 
 RESULTS = "results.jsonl"
 Told = Callable[[int, int, dict[str, Any]], None]
@@ -36,21 +39,78 @@ def run(
 
     Raises:
         RecipeError: A method or a ground that is not there.
-        DataError: The results cannot be read.
+        DataError: The results cannot be read, or two trials would share a name in them.
+        CheckpointError: Another runner is at work in the folder.
     """
+    check_names(wanted)
     out.mkdir(parents=True, exist_ok=True)
-    done = {row["key"]: row for row in read_results(out / RESULTS)}
-    left = [t for t in wanted if t.key not in done or done[t.key]["error"] is not None]
-    prepare(left, out)
-    for number, row in enumerate(played(left, out, processes), 1):
-        done[row["key"]] = row
-        with (out / RESULTS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if tell is not None:
-            tell(number, len(left), row)
-    return [done[t.key] for t in wanted]
+    with RunLock(out):
+        mend(out / RESULTS)
+        done = {row["key"]: row for row in read_results(out / RESULTS)}
+        left = [t for t in dict.fromkeys(wanted) if not is_done(t, done.get(t.key), out)]
+        prepare(left, out)
+        for number, row in enumerate(played(left, out, processes), 1):
+            done[row["key"]] = row
+            with (out / RESULTS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            if tell is not None:
+                tell(number, len(left), row)
+    return [done[t.key] for t in dict.fromkeys(wanted)]
+
+
+def check_names(wanted: Sequence[Trial]) -> None:
+    """Refuse two files that the results could not tell apart.
+
+    Raises:
+        DataError: They are called alike.
+    """
+    whose: dict[str, Trial] = {}
+    for trial in wanted:
+        first = whose.setdefault(trial.key, trial)
+        if first != trial:
+            one, two = next(
+                (getattr(first, k), getattr(trial, k))
+                for k in ("ground", "method")
+                if getattr(first, k) != getattr(trial, k)
+            )
+            raise DataError(f"{one} and {two} would bear one name in the results: rename one")
+
+
+def is_done(trial: Trial, row: dict[str, Any] | None, out: Path) -> bool:
+    """Whether the results hold this trial: of these files, and with numbers.
+
+    Raises:
+        DataError: They hold another one under its name.
+    """
+    if row is None or row["error"] is not None:
+        return False
+    digest = files_digest(trial)
+    if row.get("files", digest) != digest:
+        raise DataError(
+            f"{out / RESULTS} holds {trial.key} as it came of other recipe files than those of "
+            "today: give the changed recipe another file name, or choose another --out"
+        )
+    return True
+
+
+def mend(path: Path) -> None:
+    """Take half a line off the end, as a machine that went down leaves it.
+
+    What is written next would otherwise go on in that line, and neither could be read again.
+    """
+    body = path.read_bytes() if path.is_file() else b""
+    tail = body.rpartition(b"\n")[2]
+    if not tail:
+        return
+    try:
+        json.loads(tail)
+    except ValueError:
+        os.truncate(path, len(body) - len(tail))
+    else:  # whole, but for the end of the line
+        with path.open("ab") as file:
+            file.write(b"\n")
 
 
 def prepare(left: Sequence[Trial], out: Path) -> None:
@@ -60,18 +120,55 @@ def prepare(left: Sequence[Trial], out: Path) -> None:
 
 
 def played(left: Sequence[Trial], out: Path, processes: int) -> Iterator[dict[str, Any]]:
-    """Rows in the order in which they come."""
+    """Rows in the order in which they come.
+
+    Where a trial breaks down, those that are under way are waited for, since their rows are worth
+    minutes; then its error is raised. Who is interrupted waits for nobody.
+    """
     if not left:
         return
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(play_trial, trial, out) for trial in left]
+    context, others = get_context("spawn"), set(active_children())
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=end_at_once) as pool:
+        waiting = {pool.submit(play_trial, trial, out): trial for trial in left}
+        broken: BaseException | None = None
         try:
             for future in as_completed(waiting):
-                yield plain(future.result())
-        finally:
-            for future in waiting:
-                future.cancel()
+                error = None if future.cancelled() else future.exception()
+                if error is not None:
+                    broken = broken or fault_of(error, waiting[future])
+                    cancel(waiting)
+                elif not future.cancelled():
+                    yield plain(future.result())
+        except BaseException:
+            cancel(waiting)
+            for process in set(active_children()) - others:
+                process.terminate()
+            raise
+    if broken is not None:
+        raise broken
+
+
+def end_at_once() -> None:
+    """End at ctrl-C: as an exception inside a step it would be minutes in coming."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def cancel(waiting: Iterable[Future[Row]]) -> None:
+    """Begin none of those that have not begun."""
+    for future in waiting:
+        future.cancel()
+
+
+def fault_of(error: BaseException, trial: Trial) -> BaseException:
+    """What broke a trial, and which one."""
+    if isinstance(error, BrokenProcessPool):
+        return VToolError(
+            "the process of a trial was killed, perhaps for memory; what was done before is kept: "
+            "run the same again, with fewer --processes"
+        )
+    error.add_note(f"in trial {trial.key}")
+    return error
 
 
 def plain(row: Row) -> dict[str, Any]:
@@ -88,7 +185,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_bytes().split(b"\n")
     rows: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(lines, 1):
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from vtool.intervals import bootstrap, mean, permutation
+from vtool.intervals import mean, permutation, sign_flip_interval
 
 from .trial import ABLATED, Trial
 
@@ -20,7 +20,7 @@ class Expected(StrEnum):
     MORE = "more"
     LESS = "less"
     NO_LESS = "no less"
-    """By more than `MARGIN`."""
+    """Not by `MARGIN`: that it is as far below is refused, not merely unproven."""
 
 
 class Verdict(StrEnum):
@@ -119,9 +119,9 @@ class Finding:
         wish: Which.
         first: Mean of the first method.
         second: Mean of the second.
-        low: 95 % bootstrap interval of the difference, over seeds.
+        low: 95 % interval of the difference, over seeds: what the test does not refuse.
         high: Its other end.
-        p: Exact paired sign-flip test over seeds.
+        p: Exact paired sign-flip test over seeds: of no difference, or of one of the margin.
         seeds: How many seeds both were played from.
         verdict: What that says.
     """
@@ -270,19 +270,26 @@ def found(claim: Claim, wish: Wish, pairs: Sequence[tuple[Row, Row]]) -> Finding
     """The paired test of one number, by seed."""
     xs, ys = ([wish.measure(pair[i]) for pair in pairs] for i in (0, 1))
     gaps = [x - y for x, y in zip(xs, ys, strict=True)]
-    whose = range(len(gaps))
-    low, high = bootstrap(gaps, whose) if len(gaps) > 1 else (float("-inf"), float("inf"))
-    p = permutation(gaps, whose) if gaps else 1.0
-    verdict = judged(wish.expected, mean(gaps), low, p)
+    low, high = sign_flip_interval(gaps)
+    beyond = [g + margin_of(wish.expected) for g in gaps]
+    p = permutation(beyond, range(len(beyond)))
+    verdict = judged(wish.expected, mean(beyond), p)
     return Finding(claim, wish, mean(xs), mean(ys), low, high, p, len(gaps), verdict)
 
 
-def judged(expected: Expected, gap: float, low: float, p: float) -> Verdict:
-    """The verdict on one wish."""
-    if expected is Expected.NO_LESS:
-        if low >= -MARGIN:
-            return Verdict.SHOWN
-        return Verdict.REFUTED if p <= LEVEL and gap < -MARGIN else Verdict.OPEN
+def margin_of(expected: Expected) -> float:
+    """How far below the second number the first may lie."""
+    return MARGIN if expected is Expected.NO_LESS else 0.0
+
+
+def judged(expected: Expected, beyond: float, p: float) -> Verdict:
+    """The verdict on one wish.
+
+    Args:
+        expected: Of the first number.
+        beyond: Mean difference, counted from what the margin allows.
+        p: That it is not 0.
+    """
     if p > LEVEL:
         return Verdict.OPEN
-    return Verdict.SHOWN if (gap > 0) is (expected is Expected.MORE) else Verdict.REFUTED
+    return Verdict.REFUTED if (beyond > 0) is (expected is Expected.LESS) else Verdict.SHOWN

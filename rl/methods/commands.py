@@ -40,7 +40,7 @@ def methods(
     """
     from .trial import trials
 
-    wanted = trials(words(grounds), words(names), numbers(seeds), tokens)
+    wanted = trials(words(grounds, "ground"), words(names, "method"), numbers(seeds), tokens)
     _finish(play(wanted, out, processes, quiet=json), out, json)
 
 
@@ -88,29 +88,42 @@ def play(wanted: Sequence[Any], out: Path, processes: int, *, quiet: bool) -> li
     return run(wanted, out, processes=processes, tell=None if quiet else tell)
 
 
-def words(text: str) -> list[str]:
-    """Names by comma."""
-    return [w.strip() for w in text.split(",") if w.strip()]
+def words(text: str, what: str) -> list[str]:
+    """Names by comma.
+
+    Raises:
+        DataError: There is none: a comparison of nothing would pass for one that went well.
+    """
+    found = [w.strip() for w in text.split(",") if w.strip()]
+    if not found:
+        raise DataError(f"expected at least one {what}, several by comma, got {text!r}")
+    return found
 
 
 def numbers(text: str) -> list[int]:
     """Seeds by comma.
 
     Raises:
-        DataError: One is no whole number.
+        DataError: One is no whole number, or there is none.
     """
     try:
-        return [int(w) for w in words(text)]
+        return [int(w) for w in words(text, "seed")]
     except ValueError as err:
         raise DataError(f"expected seeds such as 0,1,2, got {text!r}") from err
 
 
 def _finish(rows: Sequence[dict[str, Any]], out: Path, json: bool) -> None:
-    from .report import claims_table, curves, table
+    from .report import by_budget, claims_table, curves, pairs_table, table
 
     if json:
         print_json({"rows": rows})
         return
-    typer.echo("\n\n".join(part for part in (table(rows), claims_table(rows)) if part))
-    if any(r["curve"] for r in rows):
-        typer.echo(f"\ncurves: {curves(rows, out / 'curves.svg')}")
+    budgets = by_budget(rows)
+    for budget, mine in budgets.items():
+        if len(budgets) > 1:
+            typer.echo(f"## {budget} sampled tokens\n")
+        parts = (table(mine), pairs_table(mine), claims_table(mine))
+        typer.echo("\n\n".join(part for part in parts if part) + "\n")
+        if any(r["curve"] for r in mine):
+            name = "curves.svg" if len(budgets) == 1 else f"curves-{budget}.svg"
+            typer.echo(f"curves: {curves(mine, out / name)}\n")

@@ -18,7 +18,7 @@ from vtool.task import Task
 from vtool.worlds.world import World, worlds
 
 from ..assembly import open_tasks, quiet_libraries, seed_everything, write_world
-from ..collect import Collected
+from ..collect import Collected, TooManyFailures
 from ..group_filter import FilterSpec
 from ..learner import LearnerStopped
 from ..recipe import DataSpec, Recipe
@@ -26,7 +26,7 @@ from ..rollout_sampler import Flat
 from ..tool_names import in_evaluation
 from ..trainer import Trainer
 from .demonstrations import with_demonstrations
-from .trial import START, Trial, name_of, recipe_of
+from .trial import START, Trial, files_digest, name_of, recipe_of
 
 CURVE = ("accuracy", "reward/total", "tool_rate", "calls", "entropy", "dead_groups", "replayed")
 """What is kept of a step."""
@@ -50,6 +50,7 @@ class Row:
         curve: For each step the tokens so far and the numbers in `CURVE`.
         held_out: See `measure`.
         error: Why there are no numbers: the method and the ground do not go together.
+        files: Hash of what recipe files of yours said; empty where ground and method are shipped.
     """
 
     key: str
@@ -65,6 +66,7 @@ class Row:
     curve: Sequence[Mapping[str, float]] = ()
     held_out: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+    files: str = ""
 
 
 def play_trial(trial: Trial, out: Path) -> Row:
@@ -80,6 +82,7 @@ def play_trial(trial: Trial, out: Path) -> Row:
     quiet_libraries()
     row = Row(trial.key, name_of(trial.ground), name_of(trial.method), trial.seed, trial.tokens)
     try:
+        row = dataclasses.replace(row, files=files_digest(trial))
         recipe = laid_out(recipe_of(trial), out)
         seed_everything(recipe.seed, recipe.threads)
         trainer = Trainer(recipe, out / "worlds")
@@ -97,10 +100,11 @@ def learnt(trainer: Trainer, trial: Trial, row: Row) -> Row:
     steps = 0 if trial.method == START else trainer.recipe.steps
     tokens = 0
     while trainer.step_number < steps and tokens < trial.tokens:
-        metrics, _ = asyncio.run(trainer.step())
+        metrics, collected = asyncio.run(trainer.step())
         tokens = trainer.engine.counters.decoded_tokens
         episodes += int(metrics["episodes"])
-        kept = {k: round(float(metrics[k]), 5) for k in CURVE if k in metrics}
+        told = {**metrics, **accuracy_of_all(collected)}
+        kept = {k: round(float(told[k]), 5) for k in CURVE if k in told}
         curve.append({"tokens": tokens, **kept})
     spent, turns = time.monotonic() - began, trainer.engine.counters.rows
     return dataclasses.replace(
@@ -113,6 +117,19 @@ def learnt(trainer: Trainer, trial: Trial, row: Row) -> Row:
         curve=curve,
         held_out=measure(trainer),
     )
+
+
+def accuracy_of_all(collected: Collected) -> dict[str, float]:
+    """Accuracy over every fresh attempt of a step, where answers are judged.
+
+    A step's own number is that of the groups that are learnt from. Where a filter refuses groups
+    that are all right or all wrong it lies near one half whatever the policy can do, and a stored
+    success in the place of an attempt counts as the policy's.
+    """
+    outcome = collected.judges.outcome if collected.judges is not None else ""
+    marks = [s.parts.get(outcome) for s in collected.judged]
+    numbers = [float(m) for m in marks if isinstance(m, int | float)]
+    return {"accuracy": sum(numbers) / len(numbers)} if numbers else {}
 
 
 def laid_out(recipe: Recipe, out: Path) -> Recipe:
@@ -169,7 +186,17 @@ def rows_of(found: Collected) -> list[tuple[Task, Episode]]:
 
 
 def summary(world: World, rows: Sequence[tuple[Task, Episode]]) -> dict[str, Any]:
-    """See `measure`."""
+    """See `measure`.
+
+    Raises:
+        TooManyFailures: An attempt ended by our fault: that is no wrong answer.
+    """
+    failed = [e for _, e in rows if e.stop.ours]
+    if failed:
+        raise TooManyFailures(
+            f"{len(failed)} of {len(rows)} held-out attempts failed by our fault; the first: "
+            f"{failed[0].error or failed[0].stop}"
+        )
     right = [world.right(task, episode) for task, episode in rows]
     counts = [count_episode(e) for _, e in rows]
     called = Counter(o.bound.tool for _, e in rows for o in e.outcomes() if o.bound is not None)

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from vtool.errors import require
 
-from .claims import CLAIMS, Claim, Finding, findings
+from .claims import CLAIMS, LEVEL, Claim, Expected, Finding, Wish, accuracy, findings
 from .trial import START
 
 Row = Mapping[str, Any]
+
+
+def by_budget(rows: Sequence[Row]) -> dict[int, list[Row]]:
+    """Rows by the sampled tokens that they had, each with the starts, which had none.
+
+    What learnt from more tokens is no further seed of what learnt from fewer.
+    """
+    starts = [r for r in rows if r["method"] == START]
+    budgets = sorted({int(r["budget"]) for r in rows if r["method"] != START}) or [0]
+    return {
+        b: starts + [r for r in rows if r["method"] != START and int(r["budget"]) == b]
+        for b in budgets
+    }
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -27,30 +41,47 @@ def ground_table(ground: str, rows: Sequence[Row]) -> str:
     lines = [
         f"### {ground}",
         "",
-        "| method | seeds | accuracy | deviation | calls | tokens a question | steps | attempts |"
-        " turns |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| method | seeds | accuracy | deviation | calls | tokens a question | sampled | steps |"
+        " attempts | turns |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     told = [method_line(m, [r for r in rows if r["method"] == m]) for m in methods]
     lines += [line for _, line in sorted(told, key=lambda t: -t[0])]
-    return "\n".join([*lines, *refusals(rows)])
+    notes = [*short(rows), *refusals(rows)]
+    return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+
+def short(rows: Sequence[Row]) -> list[str]:
+    """Which methods ran out of steps before their tokens were spent."""
+    least: dict[str, Row] = {}
+    for r in rows:
+        if r["error"] is None and r["tokens"] < r["budget"]:
+            known = least.setdefault(r["method"], r)
+            least[r["method"]] = min(known, r, key=lambda row: int(row["tokens"]))
+    return [
+        f"* {m}: the ground's {r['steps']} steps ended at {r['tokens']} of {r['budget']} tokens; "
+        "give the ground more steps"
+        for m, r in least.items()
+    ]
 
 
 def refusals(rows: Sequence[Row]) -> list[str]:
     """Why some methods have no numbers here."""
     why = {r["method"]: r["error"] for r in rows if r["error"] is not None}
-    return ["", *(f"* {m}: {text}" for m, text in why.items())] if why else []
+    return [f"* {m}: {text}" for m, text in why.items()]
 
 
 def method_line(method: str, rows: Sequence[Row]) -> tuple[float, str]:
     """Mean accuracy, and the line of a method on a ground."""
     good = [r for r in rows if r["error"] is None]
     if not good:
-        return -1.0, f"| {method} | 0 | | | | | | | |"
+        return -1.0, f"| {method} | 0 | | | | | | | | |"
     right = [r["held_out"]["accuracy"] for r in good]
     spread = f"{statistics.stdev(right):.3f}" if len(right) > 1 else ""
     means = [statistics.fmean(r["held_out"][k] for r in good) for k in ("calls", "tokens")]
-    counts = [statistics.fmean(r[k] for r in good) for k in ("steps", "episodes", "turns")]
+    counts = [
+        statistics.fmean(r[k] for r in good) for k in ("tokens", "steps", "episodes", "turns")
+    ]
     at = statistics.fmean(right)
     cells = [
         method,
@@ -62,6 +93,32 @@ def method_line(method: str, rows: Sequence[Row]) -> tuple[float, str]:
         *(f"{c:.0f}" for c in counts),
     ]
     return at, f"| {' | '.join(cells)} |"
+
+
+def pairs_table(rows: Sequence[Row]) -> str:
+    """Markdown: on each ground the accuracy of every method against the first that was named.
+
+    Nothing where no two methods share two seeds.
+    """
+    lines = []
+    for ground in dict.fromkeys(r["ground"] for r in rows):
+        mine = [r for r in rows if r["ground"] == ground and r["method"] != START]
+        names = list(dict.fromkeys(r["method"] for r in mine))
+        for name in names[1:]:
+            wish = Wish(accuracy, Expected.MORE)
+            (f,) = findings(Claim(name, "", "", ground, name, names[0], (wish,)), mine)
+            if f.seeds > 1:
+                lines.append(
+                    f"| {ground} | {name} | {names[0]} | {difference(f)} | {f.p:.3f} | {f.seeds} |"
+                )
+    if not lines:
+        return ""
+    head = [
+        "| ground | method | against | accuracy more by (95 %) | p | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    few = f"By seed; fewer than six allow no interval, and no p below {LEVEL:g}."
+    return "\n".join([*head, *lines, "", few])
 
 
 def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> str:
@@ -87,12 +144,18 @@ def claim_line(f: Finding) -> str:
         what.replace("_", " "),
         f"{f.first:.3f}",
         f"{f.second:.3f}",
-        f"{f.first - f.second:+.3f} ({f.low:+.3f} to {f.high:+.3f})",
+        difference(f),
         f"{f.p:.3f}",
         str(f.seeds),
         f"**{f.verdict}**",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def difference(f: Finding) -> str:
+    """The difference with its interval, where there are seeds enough for one."""
+    gap = f"{f.first - f.second:+.3f}"
+    return f"{gap} ({f.low:+.3f} to {f.high:+.3f})" if isfinite(f.low) else gap
 
 
 def curves(rows: Sequence[Row], path: Path, *, window: int = 5) -> Path:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vtool.errors import RecipeError, nearest
 
-from ..recipe import Recipe, load_recipe, recipe_names
+from ..recipe import Recipe, load_recipe, recipe_body, recipe_names
 
 HERE = Path(__file__).parent
 GROUNDS, VARIANTS = HERE / "grounds", HERE / "variants"
@@ -74,16 +76,19 @@ def trials(
 ) -> list[Trial]:
     """Every combination; the start is played once a ground, since it draws nothing.
 
-    All methods of a seed come before the next seed, so that a table can be read early.
+    All methods of a seed come before the next seed, so that a table can be read early. What is
+    named twice is played once: a seed that counted twice would pass for two.
     """
-    grounds, methods = list(grounds), [m for m in methods if m != START]
+    grounds = list(dict.fromkeys(grounds))
+    methods, seeds = [m for m in dict.fromkeys(methods) if m != START], list(dict.fromkeys(seeds))
     starts = [Trial(g, START, 0, 0) for g in grounds]
     return starts + [Trial(g, m, s, tokens) for s in seeds for g in grounds for m in methods]
 
 
 def name_of(what: str) -> str:
     """A file is called by its stem."""
-    return Path(what).stem if what.endswith(".yaml") else what
+    plain, ablated, _ = what.partition(ABLATED)
+    return Path(plain).stem + ablated if plain.endswith(".yaml") else what
 
 
 def ground_of(name: str) -> Recipe:
@@ -132,6 +137,20 @@ def recipe_of(trial: Trial) -> Recipe:
     taken = {key: getattr(method, key) for key in OF_METHOD}
     learner = {key: getattr(method.learner, key) for key in OF_LEARNER}
     return replace(ground, **taken, learner=replace(ground.learner, **learner))
+
+
+def files_digest(trial: Trial) -> str:
+    """Hash of what files of yours make of a trial; none where ground and method are shipped.
+
+    A shipped name means the same for as long as the package does; a file may be changed under the
+    name that its results bear.
+    """
+    names = [name.removesuffix(ABLATED) for name in (trial.ground, trial.method)]
+    bodies = [recipe_body(Path(name)) for name in names if name.endswith(".yaml")]
+    if not bodies:
+        return ""
+    text = json.dumps(bodies, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def ground_names() -> list[str]:

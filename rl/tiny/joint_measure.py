@@ -87,8 +87,15 @@ def play_all(
 
 
 def summary(name: str, rows: Sequence[tuple[Task, Episode]]) -> dict[str, Any]:
-    """Means over some episodes of a world, and how often each tool was called."""
+    """Means over some episodes of a world, and how often each tool was called.
+
+    Raises:
+        RuntimeError: Something of ours broke: that is no wrong answer.
+    """
     world = worlds.get(name)
+    for task, episode in rows:
+        if episode.stop.ours:
+            raise RuntimeError(f"task {task.id} of world {name}: {episode.error or episode.stop}")
     called = Counter(c.name for _, e in rows for a in e.actions() for c in a.calls)
     return {
         "accuracy": round(sum(world.right(t, e) for t, e in rows) / len(rows), 4),

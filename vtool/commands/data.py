@@ -15,6 +15,7 @@ from vtool.errors import DataError, require
 if TYPE_CHECKING:
     from vtool.data_check import DataReport
 
+SIZES, SUFFIX, ASK, ASKS = "fixed", "png", "digit", "what,where,when,both"
 app = typer.Typer(help="Make task files, or check them.", no_args_is_help=True)
 
 
@@ -73,29 +74,32 @@ def make(
     ] = None,
     split: Annotated[str, typer.Option(help="train or held_out.")] = "train",
     photos: Annotated[
-        Path | None, typer.Option(help="Folder of photographs to draw on; bundled: scikit-image's.")
+        Path | None,
+        typer.Option(help="Of zoom: folder of photographs to draw on; bundled: scikit-image's."),
     ] = None,
-    sizes: Annotated[str, typer.Option(help="fixed or varied.")] = "fixed",
-    suffix: Annotated[str, typer.Option(help="png or jpg.")] = "png",
+    sizes: Annotated[str, typer.Option(help="Of zoom: fixed or varied.")] = SIZES,
+    suffix: Annotated[str, typer.Option(help="Of zoom: png or jpg.")] = SUFFIX,
     ask: Annotated[
         str, typer.Option(help="Of zoom: digit, calls, attributes, levels or box.")
-    ] = "digit",
+    ] = ASK,
     videos: Annotated[
         int | None, typer.Option(min=1, help="Of moments: how many videos, each with every ask.")
     ] = None,
     asks: Annotated[
         str, typer.Option(help="Of moments: questions about each, of what,where,when,both.")
-    ] = "what,where,when,both",
+    ] = ASKS,
     json: AsJson = False,
 ) -> None:
     """Write a world as files: pictures or videos, and a task file such as users bring."""
     kinds = {"none": none, "one": one, "two": two}
     check_counts(world, count, kinds, videos)
+    looks = {"photos": photos, "sizes": sizes, "suffix": suffix, "ask": ask}
+    check_options(world, looks, asks)
     if world not in ("zoom", "moments"):
         _make_other(world, out, seed, count or MANY, split, json)
         return
     if world == "moments":
-        wanted = asks.split(",")
+        wanted = [a.strip() for a in asks.split(",")]
         videos = videos or (MANY if count is None else -(-count // len(wanted)))
         _make_moments(out, seed, videos, wanted, split, json)
         return
@@ -149,6 +153,20 @@ def check_counts(
         raise DataError(f"{' and '.join(given)}: only zoom has such questions; give --count")
     if videos is not None and (world != "moments" or count is not None):
         raise DataError("--videos is for moments, without --count")
+
+
+def check_options(world: str, looks: Mapping[str, object], asks: str) -> None:
+    """Refuse options that the world would not read: nobody should get other files than asked for.
+
+    Raises:
+        DataError: Options of another world.
+    """
+    plain = {"photos": None, "sizes": SIZES, "suffix": SUFFIX, "ask": ASK}
+    given = [f"--{name}" for name, value in looks.items() if value != plain[name]]
+    if world != "zoom" and given:
+        raise DataError(f"{' and '.join(given)}: only zoom has such options")
+    if world != "moments" and asks != ASKS:
+        raise DataError("--asks is for moments")
 
 
 @app.command("worlds")

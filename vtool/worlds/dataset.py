@@ -10,10 +10,9 @@ from typing import Any
 from PIL import Image
 
 from .drawing import Pixels
+from .files import TASKS_FILE, check_seed, task_file
 from .photos import divide, read_photos
 from .zoom import FIXED, SIZES, Kind, Scene, Split, draw
-
-TASKS_FILE = "tasks.jsonl"
 
 
 def draw_many(
@@ -154,11 +153,8 @@ def make(
             "expected sizes 'fixed' or 'varied' and suffix 'png' or 'jpg', "
             f"got {sizes!r} and {suffix!r}"
         )
+    check_seed(seed)
     out = Path(folder)
-    tasks = out / TASKS_FILE
-    if tasks.exists():
-        raise FileExistsError(f"{tasks} exists; choose an empty folder")
-    (out / "images").mkdir(parents=True, exist_ok=True)
     backgrounds = divide(read_photos(photos), split) if photos is not None else []
     scenes = draw_many(
         seed=seed,
@@ -167,10 +163,10 @@ def make(
         photos=backgrounds,
         sizes=SIZES if sizes == "varied" else (FIXED,),
     )
-    with tasks.open("w", encoding="utf-8") as lines:
+    with task_file(out, "images") as lines:
         for number, scene in enumerate(scenes):
             image = f"images/{number:06d}.{suffix}"
             options: dict[str, Any] = {"quality": 92} if suffix == "jpg" else {"compress_level": 1}
             Image.fromarray(scene.pixels).save(out / image, **options)
             lines.write(json.dumps(record(scene, number, image, split, ask)) + "\n")
-    return tasks
+    return out / TASKS_FILE

@@ -2,9 +2,9 @@
 
 A stereo pair shows a wall of grey noise; two square plates of the same size and the same noise
 stand before it. Rings on the left picture say which two plates are meant. Size, shading and noise
-of the plates are alike, the first look shows plain grey, and what differs is by how many pixels
-each has moved between the pictures. The geometry is true and the tool is real: `stereo_depth`
-matches the pair, `depth_at` reads the map.
+of the plates are alike, every pixel of the first look is the same grey, and what differs is by how
+many pixels each has moved between the pictures. The geometry is true and the tool is real:
+`stereo_depth` matches the pair, `depth_at` reads the map.
 """
 
 from __future__ import annotations

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -16,6 +18,8 @@ from .zoom import Split, split_of
 
 TASKS_FILE = "tasks.jsonl"
 MOST_SEED = 1 << 20
+TRIES = 100_000
+"""Plans after which a split is held to own none; one in ten is held out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,21 +67,49 @@ def write(
         FileExistsError: The folder holds a task file already.
         ValueError: A count or a seed outside what is offered, or a sample of another split.
     """
-    if count < 1 or not 0 <= seed < MOST_SEED:
-        raise ValueError(
-            f"expected at least one question and a seed below {MOST_SEED}, got {count} and {seed}"
-        )
-    tasks = Path(folder) / TASKS_FILE
-    if tasks.exists():
-        raise FileExistsError(f"{tasks} exists; choose an empty folder")
-    (tasks.parent / "images").mkdir(parents=True, exist_ok=True)
-    with tasks.open("w", encoding="utf-8") as lines:
+    if count < 1:
+        raise ValueError(f"expected at least one question, got {count}")
+    check_seed(seed)
+    with task_file(folder, "images") as lines:
         for number in range(count):
             sample = draw(generator(name, seed, number, split), split)
             if split_of(sample.layout) is not split:
                 raise ValueError(f"world {name} drew a layout of the other split than {split}")
-            lines.write(json.dumps(_record(name, sample, number, split, tasks.parent)) + "\n")
-    return tasks
+            lines.write(json.dumps(_record(name, sample, number, split, Path(folder))) + "\n")
+    return Path(folder) / TASKS_FILE
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that no world offers.
+
+    Raises:
+        ValueError: It lies outside.
+    """
+    if not 0 <= seed < MOST_SEED:
+        raise ValueError(f"expected a seed from 0 to {MOST_SEED - 1}, got {seed}")
+
+
+@contextmanager
+def task_file(folder: str | Path, media: str) -> Iterator[IO[str]]:
+    """A folder's task file to be written: it is there when all of it is, and not before.
+
+    Half of a world passes every check; who was stopped while writing it must not learn from it.
+
+    Args:
+        folder: Created if needed.
+        media: Folder in it for pictures or videos.
+
+    Raises:
+        FileExistsError: It holds a task file already.
+    """
+    tasks = Path(folder) / TASKS_FILE
+    if tasks.exists():
+        raise FileExistsError(f"{tasks} exists; choose an empty folder")
+    (tasks.parent / media).mkdir(parents=True, exist_ok=True)
+    staging = tasks.with_name(TASKS_FILE + ".incomplete")
+    with staging.open("w", encoding="utf-8") as lines:
+        yield lines
+    os.replace(staging, tasks)
 
 
 def generator(name: str, seed: int, number: int, split: Split) -> np.random.Generator:
@@ -86,11 +118,18 @@ def generator(name: str, seed: int, number: int, split: Split) -> np.random.Gene
 
 
 def redraw(draw: Callable[[], tuple[str, Any]], split: Split) -> Any:
-    """Draw (hash, plan) again and again until the hash belongs to the split; gives the plan."""
-    while True:
+    """Draw (hash, plan) again and again until the hash belongs to the split; gives both.
+
+    Raises:
+        ValueError: The split owns none of very many.
+    """
+    for _ in range(TRIES):
         key, plan = draw()
         if split_of(key) is split:
             return key, plan
+    raise ValueError(
+        f"none of {TRIES} plans belongs to the split {split}: a world needs more than a few layouts"
+    )
 
 
 def _record(name: str, sample: Sample, number: int, split: Split, folder: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Textures that a first look cannot see: what is fine enough leaves one grey behind.
 
 A picture of 384x384 pixels is first shown at 64x64, six to one. What is drawn here is made of
-cells of 2x2 pixels, two of them above grey and two as much below it, in the corners: no smooth
-reduction leaves anything of that but grey, and the original holds what a tool needs.
+cells of 2x2 pixels, two of them above grey and two as much below it, in the corners: a smooth
+reduction leaves little of that but grey, and the original holds what a tool needs. What is left of
+faint cells is below half a level and rounds to the same grey.
 """
 
 from __future__ import annotations
@@ -21,18 +22,22 @@ BLOCK: Final = SIDE // VIEW
 BLOCKS: Final = VIEW
 GREY: Final = 128
 CELL: Final = 2
+FAINT: Final = 20
 _CORNERS: Final = np.array([[1, -1], [-1, 1]])
 
 
-def noise(rng: np.random.Generator, side: int = SIDE, strength: int = 90) -> Pixels:
+def noise(rng: np.random.Generator, side: int = SIDE, strength: int = FAINT) -> Pixels:
     """Grey noise, (side, side, 3): cells of random sign and contrast whose mean is `GREY`.
+
+    At `FAINT` every pixel of a first look is `GREY`. Stronger noise leaves some a level off, and
+    two pictures of the same noise can be matched by these.
 
     Args:
         rng: Draws it.
         side: In pixels, even.
-        strength: Largest step from the mean.
+        strength: Largest step from the mean; the smallest is half of it.
     """
-    steps = rng.integers(20, strength + 1, (side // CELL, side // CELL))
+    steps = rng.integers(strength // 2, strength + 1, (side // CELL, side // CELL))
     signs = rng.choice([-1, 1], steps.shape)
     plane = GREY + np.kron(steps * signs, _CORNERS)
     return np.repeat(plane.astype(np.uint8)[:, :, None], 3, axis=2)

@@ -52,6 +52,10 @@ class Ask(StrEnum):
     WHEN = "when"
     BOTH = "both"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Ask:
+        raise ValueError(f"expected questions of {', '.join(cls)}, got {value!r}")
+
     @property
     def words(self) -> str:
         """The question."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from vtool.errors import require
 
-from .dataset import TASKS_FILE
+from .files import TASKS_FILE, check_seed, task_file
 from .moments import GLANCE, SIDE, Ask, Moment, draw
 from .zoom import Split
 
@@ -58,12 +58,11 @@ def make(
             f"and two lengths, got {videos}, {list(asks)}, {variable} and {list(tenths)}"
         )
     wanted = [Ask(a) for a in asks]
+    if len(set(wanted)) < len(wanted):
+        raise ValueError(f"expected every question once, got {', '.join(wanted)}")
+    check_seed(seed)
     out = Path(folder)
-    tasks = out / TASKS_FILE
-    if tasks.exists():
-        raise FileExistsError(f"{tasks} exists; choose an empty folder")
-    (out / "videos").mkdir(parents=True, exist_ok=True)
-    with tasks.open("w", encoding="utf-8") as lines:
+    with task_file(out, "videos") as lines:
         for number in range(videos):
             moment = draw(
                 (seed << 32) + number,
@@ -75,7 +74,7 @@ def make(
             write_video(out / name, moment)
             for ask in wanted:
                 lines.write(json.dumps(record(moment, ask, number, name, split)) + "\n")
-    return tasks
+    return out / TASKS_FILE
 
 
 def write_video(path: Path, moment: Moment) -> None:

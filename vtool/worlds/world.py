@@ -50,8 +50,8 @@ class World:
         chance: How often a guess is right.
         bound: How often the best policy can be right, where tools fail.
         limits: Bounds of an episode that the best policy needs.
-        needs_tool: Whether the first look leaves only a guess; where not, nothing is lost with
-            the tool.
+        needs_tool: Whether the first look leaves the scripted policy only a guess; where not,
+            nothing is lost with the tool.
         price: What a call costs, in right answers.
         right: Whether an episode answers its task.
         note: What must be said beside its figures.

@@ -1,7 +1,8 @@
 """Zoom world: questions about pictures whose answer may be too small for a first look.
 
 A picture shows discs of eight colours, each with a small digit. Shown at 64x64 pixels the discs
-are visible and their digits are not. Three kinds of question:
+are visible; a digit is a smudge of two by three pixels, which a reader trained for that can tell
+and the shipped policies were not taught to (`benchmarks/first_look.py`). Three kinds of question:
 
 * ``none``  the first look is enough (where a disc is, which colour a place has);
 * ``one``   one zoom on a disc shows its digit;
@@ -71,6 +72,10 @@ class Split(StrEnum):
 
     TRAIN = "train"
     HELD_OUT = "held_out"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Split:
+        raise ValueError(f"expected the split {' or '.join(cls)}, got {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
