@@ -168,7 +168,7 @@ def kept(again: Sequence[str], scale: float) -> dict[tuple[str, int], dict[str, 
 def completed(
     seeds: Sequence[int], again: Sequence[str], scale: float, processes: int
 ) -> list[dict[str, Any]]:
-    """A row an arm and seed: kept, or built now."""
+    """A row an arm and seed, kept or built now; kept ones of other seeds stay."""
     wanted = [(arm, seed) for seed in seeds for arm in ARMS]
     there = kept(again, scale)
     left = [(arm, seed, scale) for arm, seed in wanted if (arm, seed) not in there]
@@ -178,7 +178,7 @@ def completed(
             for row in pool.map(built, *zip(*left, strict=True)):
                 print(row, flush=True)
                 there[row["arm"], row["seed"]] = row
-    return [there[key] for key in wanted]
+    return [there[key] for key in sorted(there, key=lambda k: (k[1], list(ARMS).index(k[0])))]
 
 
 def main() -> int:

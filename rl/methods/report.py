@@ -9,7 +9,8 @@ from typing import Any
 
 from vtool.errors import require
 
-from .claims import CLAIMS, Claim, Finding, findings
+from .claim import Claim, Finding, findings
+from .claims import CLAIMS
 from .trial import START
 
 Row = Mapping[str, Any]
