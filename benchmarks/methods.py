@@ -1,11 +1,15 @@
 """Methods side by side at equal sampled tokens, and claims of papers, each from six seeds.
 
-    python benchmarks/methods.py            play what is missing (hours), then write
-    python benchmarks/methods.py --write    write from what is there, play nothing
+    python benchmarks/methods.py                    play what is missing, then write
+    python benchmarks/methods.py --write            write from what is there, play nothing
+    python benchmarks/methods.py --again box,page   play these grounds anew: their start changed
 
-Plays under `runs/benchmark-methods` with two processes of one thread; what is there is kept, so it
-may be run in parts. Writes `results/methods.jsonl` (a row a trial), `results/methods.md`, the
-tables of `docs/worlds/methods.md` and its curves.
+What is there are the committed rows (`results/methods.jsonl`) and those under
+`runs/benchmark-methods`, which come first: a fresh checkout goes on with the published table, and a
+run may be stopped. A row knows nothing of the weights that it began with: who replaces a start
+plays its grounds `--again` (and so once more, where that run was stopped). `--again all` plays
+everything anew: some hours. Writes `results/methods.jsonl` (a row a trial), `results/methods.md`,
+the tables of `docs/worlds/methods.md` and its curves.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import json
 import re
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +57,7 @@ FURTHER = (
     "sparse",
     "restless",
     "examples",
+    "idle",
 )
 """Worlds that are played with the plain method only, to complete the table before and after."""
 
@@ -133,32 +139,41 @@ def fill(page: str, found: dict[str, str]) -> str:
 def write(rows: list[dict[str, Any]]) -> None:
     """Results, page and curves."""
     KEPT.write_text("".join(json.dumps(compact(r)) + "\n" for r in rows), encoding="utf-8")
-    kept = read_results(KEPT)
-    found = parts(kept)
+    rows = read_results(KEPT)
+    found = parts(rows)
     head = "# Methods side by side\n\nWritten by `python benchmarks/methods.py`; see "
     head += "`docs/worlds/methods.md`.\n\n"
     text = head + "\n\n".join(found.values()) + "\n"
     KEPT.with_suffix(".md").write_text(text, encoding="utf-8")
     PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
-    curves([r for r in kept if r["ground"] in GROUNDS and r["method"] in METHODS], CURVES)
+    curves([r for r in rows if r["ground"] in GROUNDS and r["method"] in METHODS], CURVES)
+
+
+def kept(again: Sequence[str]) -> list[dict[str, Any]]:
+    """The committed rows, less those of grounds that are played again."""
+    rows = read_results(KEPT)
+    return [] if "all" in again else [r for r in rows if r["ground"] not in again]
+
+
+def tell(done: int, of: int, row: dict[str, Any]) -> None:
+    """A trial is done."""
+    said = row["error"] or f"{row['held_out']['accuracy']:.3f}"
+    print(f"{done}/{of} {row['key']} {row['seconds']:.0f} s {said}", flush=True)
 
 
 def main() -> int:
     """Play and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--write", action="store_true", help="play nothing")
+    parser.add_argument("--again", default="", help="grounds whose kept rows do not count")
+    parser.add_argument("--processes", type=int, default=2, help="at once, one thread each")
     args = parser.parse_args()
-    wanted = plan()
+    wanted, known = plan(), kept(args.again.split(","))
     if args.write:
-        there = {r["key"]: r for r in read_results(OUT / RESULTS)}
+        there = {r["key"]: r for r in (*known, *read_results(OUT / RESULTS))}
         write([there[t.key] for t in wanted if t.key in there])
         return 0
-
-    def tell(done: int, of: int, row: dict[str, Any]) -> None:
-        said = row["error"] or f"{row['held_out']['accuracy']:.3f}"
-        print(f"{done}/{of} {row['key']} {row['seconds']:.0f} s {said}", flush=True)
-
-    write(run(wanted, OUT, tell=tell))
+    write(run(wanted, OUT, known=known, processes=args.processes, tell=tell))
     return 0
 
 

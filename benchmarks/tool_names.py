@@ -1,16 +1,18 @@
 """Do random names of tools make a policy read what it is told? AdaReasoner's claim in miniature.
 
-    OMP_NUM_THREADS=1 python benchmarks/tool_names.py [--seeds 0,1,2,3,4,5]
+    OMP_NUM_THREADS=1 python benchmarks/tool_names.py [--seeds 0,1,2,3,4,5] [--again fixed-0]
 
-Two arms learn from the same scripted expert in the zoom world, told their tools (one that helps,
+Three arms learn from the same scripted expert in the zoom world, told their tools (one that helps,
 one that does not) in a system turn. `fixed` is always told the tools' own names; `random` is told
-other names, of tools and of arguments, in every episode. Both begin with the same weights, which
-have learnt to look names up by descriptions, and see equally many episodes. Each is then measured
-on 300 held-out questions that need one look, greedy, under own names and under names that no
-episode had; half of the questions list the tool that helps first, half list it last.
+other names, of tools and of arguments, in every episode; `half` draws by episode which of the two
+it is told. All begin with the same weights, which have learnt to look names up by descriptions, and
+see equally many episodes. Each is then measured on 300 held-out questions that need one look,
+greedy, under own names and under names that no episode had; half of the questions list the tool
+that helps first, half list it last.
 
-A finished arm under `runs/benchmark-tool-names` is not built again. Writes
-`results/tool_names.json` and `.md`.
+Rows of `results/tool_names.json` are kept: only what is missing there is built, or what `--again`
+names (`fixed-0`: an arm and a seed; `all`). A finished arm under `runs/benchmark-tool-names` is not
+built again. Writes `results/tool_names.json` and `.md`.
 """
 
 from __future__ import annotations
@@ -37,7 +39,11 @@ from vtool.task import Task
 from vtool.worlds.world import worlds
 
 OUT = Path(__file__).parent.parent / "runs" / "benchmark-tool-names"
-ARMS = ("fixed", "random")
+KEPT = Path(__file__).parent / "results" / "tool_names.json"
+ARMS = {"fixed": 0.0, "random": 1.0, "half": 0.5}
+"""Share of episodes whose names are drawn."""
+PAIRS = (("random", "fixed"), ("half", "fixed"), ("half", "random"))
+"""Which arms are held against each other."""
 NAMES = ("own", "new")
 SAYS = {
     "accuracy": "right answers",
@@ -48,7 +54,7 @@ COUNT = 300
 
 
 def base() -> Path:
-    """Weights that both arms begin with."""
+    """Weights that all arms begin with."""
     from vtool.rl.tiny.told_build import build_base
 
     folder = OUT / "base"
@@ -64,7 +70,7 @@ def built(arm: str, seed: int, scale: float) -> dict[str, Any]:
     folder = OUT / f"{arm}-{seed}-{scale:g}"
     told = folder / "found.json"
     if not told.is_file():
-        build(base(), folder, renamed=arm == "random", seed=seed, scale=scale, log=_quiet)
+        build(base(), folder, share=ARMS[arm], seed=seed, scale=scale, log=_quiet)
         told.write_text(json.dumps(measured(folder)))
     return {"arm": arm, "seed": seed, "found": json.loads(told.read_text())}
 
@@ -100,18 +106,22 @@ def questions() -> list[Task]:
         return list(load_tasks(path, keep=COUNT))
 
 
-def compared(rows: Sequence[dict[str, Any]], names: str, measure: str) -> dict[str, Any]:
-    """Random against fixed, by seed."""
-    fixed, drawn = (
-        {r["seed"]: r["found"][names][measure] for r in rows if r["arm"] == arm} for arm in ARMS
+def compared(
+    rows: Sequence[dict[str, Any]], names: str, measure: str, pair: tuple[str, str]
+) -> dict[str, Any]:
+    """One arm against another, by seed."""
+    first, second = (
+        {r["seed"]: r["found"][names][measure] for r in rows if r["arm"] == arm} for arm in pair
     )
-    gaps = [drawn[s] - fixed[s] for s in sorted(fixed)]
+    seeds = sorted(set(first) & set(second))
+    gaps = [first[s] - second[s] for s in seeds]
     low, high = sign_flip_interval(gaps)
     return {
         "names": names,
         "measure": measure,
-        "fixed": statistics.fmean(fixed.values()),
-        "random": statistics.fmean(drawn.values()),
+        "arms": list(pair),
+        "first": statistics.fmean(first[s] for s in seeds),
+        "second": statistics.fmean(second[s] for s in seeds),
         "difference": statistics.fmean(gaps),
         "low": low,
         "high": high,
@@ -123,20 +133,21 @@ def compared(rows: Sequence[dict[str, Any]], names: str, measure: str) -> dict[s
 def page(found: Sequence[dict[str, Any]]) -> str:
     """Markdown."""
     lines = [
-        "# Names of tools: fixed or random in learning",
+        "# Names of tools: fixed, random or half and half in learning",
         "",
         "`OMP_NUM_THREADS=1 python benchmarks/tool_names.py`: supervised, the same start, steps "
         f"and number of episodes; {COUNT} held-out questions that need one look, greedy; chance "
         "is 0.1. Differences by seed: exact sign-flip test, and the interval that it does not "
         "refuse.",
         "",
-        "| told names | what | learnt under fixed | learnt under random | difference (95 %) | p | "
+        "| told names | what | learnt under | against | first | second | difference (95 %) | p | "
         "seeds |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in found:
         lines.append(
-            f"| {r['names']} | {SAYS[r['measure']]} | {r['fixed']:.3f} | {r['random']:.3f} | "
+            f"| {r['names']} | {SAYS[r['measure']]} | {r['arms'][0]} | {r['arms'][1]} | "
+            f"{r['first']:.3f} | {r['second']:.3f} | "
             f"{r['difference']:+.3f} ({r['low']:+.3f} to {r['high']:+.3f}) | {r['p']:.3f} | "
             f"{r['seeds']} |"
         )
@@ -147,23 +158,49 @@ def _quiet(entry: dict[str, Any]) -> None:
     """Nobody reads the steps."""
 
 
+def kept(again: Sequence[str], scale: float) -> dict[tuple[str, int], dict[str, Any]]:
+    """Committed rows, less those that are built again; they are of the whole recipe."""
+    if scale != 1.0 or "all" in again or not KEPT.is_file():
+        return {}
+    rows = json.loads(KEPT.read_text(encoding="utf-8"))["rows"]
+    return {(r["arm"], r["seed"]): r for r in rows if f"{r['arm']}-{r['seed']}" not in again}
+
+
+def completed(
+    seeds: Sequence[int], again: Sequence[str], scale: float, processes: int
+) -> list[dict[str, Any]]:
+    """A row an arm and seed, kept or built now; kept ones of other seeds stay."""
+    wanted = [(arm, seed) for seed in seeds for arm in ARMS]
+    there = kept(again, scale)
+    left = [(arm, seed, scale) for arm, seed in wanted if (arm, seed) not in there]
+    if left:
+        base()
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            for row in pool.map(built, *zip(*left, strict=True)):
+                print(row, flush=True)
+                there[row["arm"], row["seed"]] = row
+    return [there[key] for key in sorted(there, key=lambda k: (k[1], list(ARMS).index(k[0])))]
+
+
 def main() -> int:
     """Build, measure, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", default="0,1,2,3,4,5")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the steps")
+    parser.add_argument("--again", default="", help="kept rows that are built again")
+    parser.add_argument("--processes", type=int, default=2, help="at once, one thread each")
     args = parser.parse_args()
-    base()
-    wanted = [(arm, int(s), args.scale) for s in args.seeds.split(",") for arm in ARMS]
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        rows = list(pool.map(built, *zip(*wanted, strict=True)))
-    for row in rows:
-        print(row)
-    found = [compared(rows, names, measure) for names in NAMES for measure in SAYS]
+    seeds = [int(s) for s in args.seeds.split(",")]
+    rows = completed(seeds, args.again.split(","), args.scale, args.processes)
+    found = [
+        compared(rows, names, measure, pair)
+        for pair in PAIRS
+        for names in NAMES
+        for measure in SAYS
+    ]
     _timing.write("tool_names", {"benchmark": "tool_names", "rows": rows, "found": found})
-    name = Path(__file__).parent / "results" / "tool_names.md"
-    name.write_text(page(found), encoding="utf-8")
-    print(name.read_text(encoding="utf-8"))
+    KEPT.with_suffix(".md").write_text(page(found), encoding="utf-8")
+    print(page(found))
     return 0
 
 

@@ -294,6 +294,7 @@ def test_the_wheel_has_one_top_level_name(wheel):
         "assets/tiny/moments/model.safetensors",
         "assets/tiny/joint/model.safetensors",
         "assets/tiny/examples/model.safetensors",
+        "assets/tiny/idle/model.safetensors",
         "assets/tiny/restless/model.safetensors",
     ):
         assert f"vtool/{needed}" in names

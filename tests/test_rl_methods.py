@@ -13,16 +13,8 @@ from small_ground import GROUND
 from typer.testing import CliRunner
 from vtool.rl.collect import TooManyFailures
 from vtool.rl.methods import bench
-from vtool.rl.methods.claims import (
-    CLAIMS,
-    MARGIN,
-    Expected,
-    Verdict,
-    Wish,
-    accuracy,
-    findings,
-    found,
-)
+from vtool.rl.methods.claim import MARGIN, Expected, Verdict, Wish, accuracy, findings, found
+from vtool.rl.methods.claims import CLAIMS
 from vtool.rl.methods.commands import app
 from vtool.rl.methods.play import accuracy_of_all, laid_out, play_trial, summary
 from vtool.rl.methods.report import (
@@ -176,6 +168,19 @@ def test_demonstrations_are_the_best_policys_and_right(small, tmp_path):
     kept = list(read_trace(folder))
     assert len(kept) == 16
     assert all(r.episode.answer for r in kept)
+
+
+def test_what_is_known_from_elsewhere_is_not_played(small, tmp_path):
+    wanted, told = trials([small], ["answer_only"], [0], 200), []
+    known = [{"key": t.key, "error": None, "mine": True} for t in wanted[1:]]
+    rows = bench.run(
+        wanted, tmp_path, known=known, processes=1, tell=lambda n, of, row: told.append(row["key"])
+    )
+    assert told == [wanted[0].key]
+    assert rows[1] is known[0]
+    # What lies in the folder is of now, and believed before what is known.
+    newer = [{**known[0], "mine": False}, {"key": wanted[0].key, "error": None}]
+    assert bench.run(wanted, tmp_path, known=newer, processes=1)[0] == rows[0]
 
 
 def row(method: str, seed: int, right: float, ground: str = "zoom", **more: float) -> dict:
@@ -375,6 +380,22 @@ def test_what_the_page_shows_can_be_played(tmp_path):
     recipe = recipe_of(Trial(pages, patient, 0, 10))
     assert (recipe.estimator, recipe.data.world, recipe.model) == ("rloo", "page", "tiny/joint")
     assert recipe.learner.loss.clip_high == 0.4
+
+
+def test_the_worth_of_a_look_is_told_where_groups_have_both(monkeypatch):
+    monkeypatch.syspath_prepend(str(PAGE.parents[2] / "benchmarks"))
+    import looks
+
+    def group(question: int) -> list[looks.Attempt]:
+        """Two looked, and got 1 and 0 above the mean; two did not, and got -1 and 0."""
+        given = [(True, 1.0), (True, 0.0), (False, -1.0), (False, 0.0)]
+        return [looks.Attempt(question, look, True, {"otc": a}) for look, a in given]
+
+    alike = [looks.Attempt(99, True, False, None)] * 4  # all looked: nothing can be told
+    rows = [row for question in range(looks.FEWEST) for row in group(question)] + alike
+    assert looks.worth(rows, "otc") == {"n": looks.FEWEST, "mean": 1.0, "low": 1.0, "high": 1.0}
+    assert looks.worth(rows[4:], "otc") == {"n": 0}
+    assert looks.told({"n": 0}) == ""
 
 
 def test_the_page_tells_what_was_measured(monkeypatch):

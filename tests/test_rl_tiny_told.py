@@ -28,15 +28,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def scribe(base: Path, *, renamed: bool) -> ToldScribe:
+def scribe(base: Path, *, share: float) -> ToldScribe:
     from tokenizers import Tokenizer
 
-    return ToldScribe(Tokenizer.from_file(str(base / "tokenizer.json")), renamed=renamed)
+    return ToldScribe(Tokenizer.from_file(str(base / "tokenizer.json")), share=share)
 
 
 @pytest.mark.parametrize("renamed", [False, True])
 def test_a_demonstration_begins_as_the_renderer_begins(base: Path, renamed: bool) -> None:
-    writer, renderer = scribe(base, renamed=renamed), load_renderer(base)
+    writer, renderer = scribe(base, share=float(renamed)), load_renderer(base)
     scene = world.draw(3, kind="one")
     specs, helps = writer.offer(np.random.default_rng(0))
     demo = writer.written(scene, [], [scene.pixels], specs, helps)
@@ -48,7 +48,7 @@ def test_a_demonstration_begins_as_the_renderer_begins(base: Path, renamed: bool
 
 
 def test_the_call_is_made_under_the_name_that_was_told(base: Path) -> None:
-    writer = scribe(base, renamed=True)
+    writer = scribe(base, share=1.0)
     rng = np.random.default_rng(1)
     for seed in range(5):
         demo = writer.told(world.draw(seed, kind="one"), rng, 1)
@@ -62,20 +62,27 @@ def test_the_call_is_made_under_the_name_that_was_told(base: Path) -> None:
 
 def test_names_differ_by_episode_only_where_they_are_drawn(base: Path) -> None:
     rng = np.random.default_rng(2)
-    drawn = {scribe(base, renamed=True).offer(rng)[1].name for _ in range(8)}
-    fixed = {scribe(base, renamed=False).offer(rng)[1].name for _ in range(8)}
+    drawn = {scribe(base, share=1.0).offer(rng)[1].name for _ in range(8)}
+    fixed = {scribe(base, share=0.0).offer(rng)[1].name for _ in range(8)}
     assert len(drawn) == 8
     assert fixed == {"zoom"}
 
 
+def test_a_share_of_episodes_draws_names(base: Path) -> None:
+    rng = np.random.default_rng(4)
+    half = [scribe(base, share=0.5).offer(rng)[1].name for _ in range(60)]
+    assert 15 < half.count("zoom") < 45
+    assert len(set(half)) > 20
+
+
 def test_the_tool_that_helps_comes_first_or_last(base: Path) -> None:
     rng = np.random.default_rng(3)
-    offers = [scribe(base, renamed=False).offer(rng)[0] for _ in range(20)]
+    offers = [scribe(base, share=0.0).offer(rng)[0] for _ in range(20)]
     assert {tuple(s.name for s in o) for o in offers} == {OFFERED, OFFERED[::-1]}
 
 
 def test_a_drill_asks_for_names_that_its_prompt_holds(base: Path) -> None:
-    writer, names = scribe(base, renamed=True), set(NAMES)
+    writer, names = scribe(base, share=1.0), set(NAMES)
     for i in range(6):
         ids, learn = drill_row(writer, np.random.default_rng(i))
         said = [t for t, on in zip(ids, learn, strict=True) if on]
@@ -92,7 +99,7 @@ def test_no_name_of_evaluation_is_one_of_learning() -> None:
 
 
 def test_padding_adds_nothing_to_the_loss_of_a_drill(base: Path) -> None:
-    writer = scribe(base, renamed=True)
+    writer = scribe(base, share=1.0)
     short, long = sorted((drill_row(writer, np.random.default_rng(i)) for i in range(2)), key=size)
     short = (short[0][40:], short[1][40:])
     vlm = begin(writer.tokenizer, 0)
@@ -107,7 +114,7 @@ def size(row: tuple[list[int], list[bool]]) -> int:
 
 def test_an_arm_is_built_and_told_its_tools(base: Path, tmp_path: Path) -> None:
     log: list[Any] = []
-    build(base, tmp_path / "arm", renamed=True, seed=0, scale=0.01, log=log.append)
+    build(base, tmp_path / "arm", share=1.0, seed=0, scale=0.01, log=log.append)
     assert (tmp_path / "arm" / "model.safetensors").is_file()
     assert RenderSettings.read(tmp_path / "arm").announce
     assert log

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
-from vtool.rl.tiny import restless_build
+from vtool.rl.tiny import idle_build, restless_build
 from vtool.rl.tiny import tokenizer as tokens
 from vtool.rl.tiny.batch import collate, see
 from vtool.rl.tiny.expert import Scribe, Step, example_texts, steps
@@ -288,8 +288,11 @@ def test_needless_looks_show_the_disc_and_change_no_answer():
     assert y1 < scene.target.y / height < y2
 
 
-def test_a_restless_start_is_built_and_told(tmp_path):
-    found = restless_build.build(tmp_path, minutes=0.05, count=4, log=quiet)
-    card = (tmp_path / "restless" / "README.md").read_text(encoding="utf-8")
-    assert "--world restless" in card
+@pytest.mark.parametrize("builder", [restless_build, idle_build])
+def test_a_restless_start_is_built_and_told(tmp_path, builder):
+    name = builder.__name__.split(".")[-1].removesuffix("_build")
+    found = builder.build(tmp_path, minutes=0.05, count=4, log=quiet)
+    card = (tmp_path / name / "README.md").read_text(encoding="utf-8")
+    assert f"--world {name}" in card
+    assert card.startswith(f"# Tiny VLM, {name} start")
     assert found["none"]["calls"] >= 0

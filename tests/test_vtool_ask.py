@@ -17,7 +17,7 @@ from vtool.worlds.zoom import draw
 
 
 def test_shipped_policies_are_found_by_name():
-    names = ("clean", "examples", "joint", "moments", "restless", "weak")
+    names = ("clean", "examples", "idle", "joint", "moments", "restless", "weak")
     assert shipped_checkpoints() == [f"tiny/{name}" for name in names]
     assert find_checkpoint("tiny/clean") == shipped("tiny/clean")
     assert (shipped("tiny/weak") / "model.safetensors").is_file()

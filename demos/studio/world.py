@@ -36,7 +36,7 @@ _JOINT = (
 )
 _MOMENTS = tuple(re.compile(re.escape(ask.words)) for ask in Ask)
 
-_STARTS = ("tiny/clean", "tiny/weak", "tiny/restless", "tiny/examples")
+_STARTS = ("tiny/clean", "tiny/weak", "tiny/restless", "tiny/idle", "tiny/examples")
 """Policies of the zoom world alone."""
 _WORLDS: Mapping[str, tuple[tuple[re.Pattern[str], ...], str]] = {
     **dict.fromkeys(_STARTS, (_ZOOM, "coloured circles with small digits")),

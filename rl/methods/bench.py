@@ -24,18 +24,25 @@ Told = Callable[[int, int, dict[str, Any]], None]
 
 
 def run(
-    wanted: Sequence[Trial], out: Path, *, processes: int = 2, tell: Told | None = None
+    wanted: Sequence[Trial],
+    out: Path,
+    *,
+    known: Iterable[dict[str, Any]] = (),
+    processes: int = 2,
+    tell: Told | None = None,
 ) -> list[dict[str, Any]]:
     """Play what is not in the results yet.
 
     Args:
         wanted: Trials.
         out: Folder; `results.jsonl` in it gets a line a trial, when it is done.
+        known: Rows that were played elsewhere, such as published ones; they are believed, and
+            those in the folder before them.
         processes: Trials at once, one thread each.
         tell: Told how many are done, of how many, and the row.
 
     Returns:
-        The rows of the wanted trials, those of earlier runs among them.
+        The rows of the wanted trials, those of earlier runs and known ones among them.
 
     Raises:
         RecipeError: A method or a ground that is not there.
@@ -46,7 +53,7 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     with RunLock(out):
         mend(out / RESULTS)
-        done = {row["key"]: row for row in read_results(out / RESULTS)}
+        done = {row["key"]: row for row in (*known, *read_results(out / RESULTS))}
         left = [t for t in dict.fromkeys(wanted) if not is_done(t, done.get(t.key), out)]
         prepare(left, out)
         for number, row in enumerate(played(left, out, processes), 1):

@@ -10,7 +10,8 @@ from typing import Any
 
 from vtool.errors import require
 
-from .claims import CLAIMS, LEVEL, Claim, Expected, Finding, Wish, accuracy, findings
+from .claim import LEVEL, Claim, Expected, Finding, Wish, accuracy, findings
+from .claims import CLAIMS
 from .trial import START
 
 Row = Mapping[str, Any]

@@ -15,6 +15,7 @@ BUILDS = {
     "joint": "joint_build",
     "examples": "examples_build",
     "restless": "restless_build",
+    "idle": "idle_build",
 }
 """Module of each policy's recipe."""
 
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         measures = {
             "zoom": _measure,
             "restless": _measure,
+            "idle": _measure,
             "moments": _measure_moments,
             "joint": _measure_joint,
             "examples": _measure_examples,

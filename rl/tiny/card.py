@@ -8,6 +8,7 @@ _HEAD = {
     "clean": "a tiny policy that can look closer",
     "weak": "a tiny policy with the skill and without the habit",
     "restless": "a tiny policy that also looks where nothing is to be seen",
+    "idle": "a tiny policy that looks where nothing is to be seen, and is mostly right then",
 }
 
 _HOW = {
@@ -21,11 +22,17 @@ without a look. Perception is left; the behaviour is for reinforcement learning 
 questions that need no zoom are shown with one, and of those that need one, half are shown with good
 tool use, a fifth with a zoom at a random place and the others without a look. For claims on
 needless calls: where nobody makes any, no method can breed or cut them.""",
+    "idle": """The clean start plus 240 supervised steps (the rate falls to zero) on the bad example
+of the restless start: half of the questions that need no zoom are shown with one, and of those that
+need one, half are shown with good tool use, a fifth with a zoom at a random place and the others
+without a look. The restless start had 40 steps and is mostly wrong after a needless look; this one
+is mostly right, so that such a look costs it little. For claims on needless calls.""",
 }
 _AGAIN = {
     "clean": ("", "OUT/clean` and `OUT/weak` from nothing"),
     "weak": ("", "OUT/clean` and `OUT/weak` from nothing"),
     "restless": (" --world restless", "OUT/restless` from the shipped clean start"),
+    "idle": (" --world idle", "OUT/idle` from the shipped clean start"),
 }
 
 _TEXT = """# {title}
@@ -72,7 +79,7 @@ def card(name: str, seed: int, found: dict[str, Any], parameters: str = "0.45 M 
     """Markdown of the card.
 
     Args:
-        name: ``clean``, ``weak`` or ``restless``.
+        name: ``clean``, ``weak``, ``restless`` or ``idle``.
         seed: Of the build.
         found: What `warmstart.report` measured.
         parameters: Size in words.

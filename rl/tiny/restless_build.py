@@ -1,8 +1,13 @@
-"""A start that calls the tool too often: ground for claims on needless calls."""
+"""Starts that call the tool too often: grounds for claims on needless calls.
+
+`restless` was shown needless looks for a short while and is mostly wrong after one, so that a
+needless look costs it right answers. `idle` was shown them for longer and is nearly as often right
+after one as without: there a needless look costs little.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +28,12 @@ from .weaken import Habits, weaken
 Log = Callable[[dict[str, Any]], None]
 
 FULL_MINUTES: Final = 1.0
+"""What `restless` takes; `idle` takes some times that."""
 KINDS: Final = {"one": 0.45, "none": 0.45, "two": 0.1}
-LESSON: Final = Lesson("restless", 40, 1e-3, KINDS)
+LESSONS: Final[Mapping[str, Lesson]] = {
+    "restless": Lesson("restless", 40, 1e-3, KINDS),
+    "idle": Lesson("idle", 240, 1e-3, KINDS, cosine=True),
+}
 HABITS: Final = Habits(good=0.5, random_box=0.2, direct=0.3, needless=0.5)
 
 
@@ -35,8 +44,9 @@ def build(
     minutes: float | None = None,
     log: Log = print,
     count: int = 400,
+    name: str = "restless",
 ) -> dict[str, Any]:
-    """Spoil the clean policy so and write it as ``out/restless``.
+    """Spoil the clean policy so and write it as ``out/NAME``.
 
     Args:
         out: Folder; files of the same names are replaced.
@@ -44,6 +54,7 @@ def build(
         minutes: Shrinks the steps in proportion to the full recipe's one minute.
         log: Receives one record (a flat dict) now and then.
         count: Held-out pictures per measurement.
+        name: ``restless`` or ``idle``.
 
     Returns:
         What was measured, by kind of question.
@@ -52,8 +63,8 @@ def build(
     clean = shipped("tiny/clean")
     scribe, vlm = Scribe(Tokenizer.from_file(str(clean / "tokenizer.json"))), VLM.load(clean)
     scale = 1.0 if minutes is None else min(1.0, minutes / FULL_MINUTES)
-    lesson = replace(LESSON, steps=shrink(LESSON.steps, scale))
+    lesson = replace(LESSONS[name], steps=shrink(LESSONS[name].steps, scale))
     weaken(vlm, scribe, lesson, seed=seed, log=log, habits=HABITS)
-    found = report(vlm, scribe, "restless", count, log)
-    export(vlm, scribe, Path(out) / "restless", card("restless", seed, found))
+    found = report(vlm, scribe, name, count, log)
+    export(vlm, scribe, Path(out) / name, card(name, seed, found))
     return found

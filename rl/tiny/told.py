@@ -50,21 +50,25 @@ class ToldScribe(Scribe):
     Args:
         tokenizer: Of the policy.
         offered: Names of the tools on offer.
-        renamed: Whether names are drawn anew for each episode.
+        share: Of episodes for which names are drawn anew; the others keep the tools' own.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, offered: Sequence[str] = OFFERED, *, renamed: bool = False
+        self, tokenizer: Tokenizer, offered: Sequence[str] = OFFERED, *, share: float = 0.0
     ) -> None:
         super().__init__(tokenizer)
-        self.renamed = renamed
+        self.share = share
         self.own = Toolbox(offered)
 
     def offer(self, rng: np.random.Generator) -> tuple[list[ToolSpec], ToolSpec]:
         """The tools of one episode in any order, and which of them helps."""
-        box = self.own.view(int(rng.integers(SEEDS)), words=NAMES) if self.renamed else self.own
+        box = self.own.view(int(rng.integers(SEEDS)), words=NAMES) if self.drawn(rng) else self.own
         order = rng.permutation(len(box.specs)).tolist()
         return [box.specs[i] for i in order], box.specs[0]
+
+    def drawn(self, rng: np.random.Generator) -> bool:
+        """Whether an episode has names of its own; where that is certain, nothing is drawn."""
+        return rng.random() < self.share if 0 < self.share < 1 else self.share > 0
 
     def told(self, scene: world.Scene, rng: np.random.Generator, turns: int | None = None) -> Demo:
         """An expert's episode under the names of the day."""

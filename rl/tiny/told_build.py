@@ -1,6 +1,6 @@
-"""Two policies that are told their tools: one under fixed names, one under ever other names.
+"""Policies that are told their tools: under fixed names, under ever other names, or some of each.
 
-The comparison behind AdaReasoner's claim on random names, in miniature. Both begin with the same
+The comparison behind AdaReasoner's claim on random names, in miniature. All begin with the same
 weights, which have learnt to copy names (a skill that a released model has and the clean policy
 lacks), see equally many episodes, and differ in one thing: how the tools were called in them.
 """
@@ -60,20 +60,20 @@ def new_tokenizer(count: int = 120) -> Tokenizer:
 
 
 def build(
-    base: Path, folder: Path, *, renamed: bool, seed: int, scale: float = 1.0, log: Log = print
+    base: Path, folder: Path, *, share: float, seed: int, scale: float = 1.0, log: Log = print
 ) -> None:
     """Teach a policy to use the tools that it is told.
 
     Args:
         base: What `build_base` wrote.
         folder: Written to.
-        renamed: Whether each episode draws names of its own.
+        share: Of episodes that draw names of their own; the others have the tools' own.
         seed: Of the episodes.
         scale: Share of the steps.
         log: Receives one record now and then.
     """
     torch.set_num_threads(1)
-    scribe = ToldScribe(Tokenizer.from_file(str(base / "tokenizer.json")), renamed=renamed)
+    scribe = ToldScribe(Tokenizer.from_file(str(base / "tokenizer.json")), share=share)
     vlm = VLM.load(base)
     for lesson in (FIRST, WHOLE):
         short = replace(lesson, steps=max(2, round(lesson.steps * scale)))
