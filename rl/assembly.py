@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +13,13 @@ import torch
 from vtool.data import TaskFile, load_tasks
 from vtool.data_rows import Row
 from vtool.environment import Environment, ToolEnvironment
-from vtool.errors import DataError, RecipeError
+from vtool.errors import DataError
 from vtool.loading import find_checkpoint
 from vtool.programs.budget import BudgetedEnvironment
 from vtool.reward import choose
 from vtool.task import Task
 from vtool.toolbox import Toolbox
-from vtool.worlds.photos import write_bundled_photos
-from vtool.worlds.world import worlds
 
-from . import durable
 from . import rewards as _rewards  # noqa: F401  (registers our parts)
 from .collect import Judges
 from .curriculum import Curriculum, CurriculumSpec, make_curriculum
@@ -32,12 +27,7 @@ from .curriculum_dress import budget_of, dress_budget
 from .other_weightings import all_options, make_combine, other_weightings
 from .recipe import DataSpec, Recipe
 from .tool_names import offered
-
-WORLD_FILE = "world.json"
-"""Says how the world beside it was made."""
-
-BUNDLED = "bundled"
-"""As `photos` of a world: the photographs that come inside scikit-image."""
+from .world_files import write_world
 
 
 def model_folder(name: str) -> Path:
@@ -75,12 +65,12 @@ def make_judges(recipe: Recipe) -> Judges:
 
 
 def open_tasks(spec: DataSpec, out: Path, name: str = "data") -> TaskFile:
-    """The tasks of a recipe; a world is written to disk first and then read like yours.
+    """The tasks of a recipe; worlds are written to disk first and then read like yours.
 
     Args:
         spec: Which tasks.
         out: Folder of the run.
-        name: Folder in it that a world is written to.
+        name: Folder in it that worlds are written to.
 
     Raises:
         DataError: No task is left.
@@ -110,54 +100,6 @@ def read_ids(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8").split()
     except OSError as err:
         raise DataError(f"cannot read task ids from {path}: {err.strerror}") from err
-
-
-def write_world(spec: DataSpec, folder: Path) -> Path:
-    """Write a world's files once; a folder that is there already is used if it was made alike.
-
-    Raises:
-        UnknownName: No such world.
-        RecipeError: Options that the world does not have.
-        DataError: The folder holds a world made with other options.
-    """
-    world = worlds.get(spec.world or "")
-    made = {"world": spec.world, "options": dict(spec.options)}
-    if folder.is_dir():
-        check_world(folder, made)
-        return folder
-    # A run that is killed here must not train on half a world when it is resumed.
-    staging = folder.with_name(folder.name + ".incomplete")
-    durable.discard(staging)
-    try:
-        world.make(staging, **_world_options(spec, folder.parent))
-    except (TypeError, ValueError, FileNotFoundError) as err:
-        raise RecipeError(f"data.options: {err}") from err
-    durable.replace_json(staging / WORLD_FILE, made)
-    staging.rename(folder)
-    return folder
-
-
-def check_world(folder: Path, wanted: dict[str, Any]) -> None:
-    """A world that lies in a folder is used only where it was made with the same options.
-
-    Raises:
-        DataError: It was made with others, or does not say.
-    """
-    path = folder / WORLD_FILE
-    there = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    if there != json.loads(json.dumps(wanted, default=str)):
-        raise DataError(
-            f"{folder} holds tasks made with {there}, but this run asks for {wanted}: choose "
-            "another --out, or remove that folder"
-        )
-
-
-def _world_options(spec: DataSpec, out: Path) -> dict[str, Any]:
-    options: dict[str, Any] = {"seed": 0, **spec.options}
-    if options.get("photos") == BUNDLED:
-        write_bundled_photos(out / "photos")
-        options["photos"] = out / "photos"
-    return options
 
 
 def make_env(recipe: Recipe, toolbox: Toolbox) -> Callable[[Task, int], Environment]:

@@ -28,6 +28,8 @@ from .recipe import Recipe
 from .shapes import Shape, shape_of
 from .trainer import Trainer
 
+_ANY = ("seed", "split")
+"""Options that every world has."""
 FEW, MANY = 2, 16
 """Attempts that are timed."""
 
@@ -168,8 +170,9 @@ def check_parts(recipe: Recipe) -> None:
         if spec.path:
             open_tasks(spec, Path())
         elif key == "data" or recipe.eval.every:
-            options = {k: v for k, v in spec.options.items() if k not in ("seed", "split")}
-            check_options(f"{key}.options", worlds.get(spec.world or "").make, options)
+            for name, own in (spec.worlds or {spec.world: {}}).items():
+                given = {k: v for k, v in {**spec.options, **own}.items() if k not in _ANY}
+                check_options(f"{key}.options", worlds.get(name or "").make, given)
 
 
 def told_by_shape(recipe: Recipe, why: str) -> dict[str, Any]:

@@ -35,11 +35,13 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class DataSpec:
-    """Where tasks come from: a file of yours, or a world that is written to disk first.
+    """Where tasks come from: a file of yours, or worlds that are written to disk first.
 
     Args:
         path: Task file (jsonl) or a folder that holds `tasks.jsonl`.
         world: Name of a world; used where there is no path.
+        worlds: Several worlds at once, in the place of one: `{box: {count: 100}, ...}`, with
+            options of each; `options` holds for all of them.
         options: Counts and settings of the world, see `vtool data make --help`.
         only: Keep tasks whose tags hold these values.
         ids: File with one task id a line: keep only these (what a `sample` stage writes).
@@ -47,6 +49,7 @@ class DataSpec:
 
     path: str | None = None
     world: str = "zoom"
+    worlds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     only: Mapping[str, Any] = field(default_factory=dict)
     ids: str | None = None

@@ -157,8 +157,8 @@ def open_folder(plan: Plan) -> None:
 
 def make_recipe(plan: Plan) -> Any:
     """The recipe with this run's seed, start and questions, its videos written once."""
-    from vtool.rl.assembly import write_world
     from vtool.rl.recipe import load_recipe
+    from vtool.rl.world_files import write_world
 
     recipe = load_recipe(plan.recipe, plan.changes)
     if recipe.data.path is None:
@@ -171,8 +171,8 @@ def make_recipe(plan: Plan) -> Any:
 
 def write_held_out(plan: Plan) -> Path:
     """Held-out videos, each asked about in every way."""
-    from vtool.rl.assembly import write_world
     from vtool.rl.recipe import DataSpec
+    from vtool.rl.world_files import write_world
 
     options = {"seed": HELD_OUT_SEED, "videos": plan.videos, "split": "held_out"}
     spec = DataSpec(world="moments", options=options)

@@ -145,7 +145,7 @@ def write_held_out(plan: Plan, recipe: Any) -> Path:
     Raises:
         DataError: The recipe trains on a file; there is nothing to draw held-out questions from.
     """
-    from vtool.rl.assembly import write_world
+    from vtool.rl.world_files import write_world
 
     if recipe.data.path is not None:
         raise DataError("the quick start draws its questions; for a file use train and eval")

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vtool.errors import VToolError
+from vtool.errors import RecipeError, VToolError
 from vtool.record import Episode
 from vtool.statistics import count_episode
 from vtool.task import Task
 from vtool.worlds.world import World, worlds
 
-from ..assembly import open_tasks, quiet_libraries, seed_everything, write_world
+from ..assembly import open_tasks, quiet_libraries, seed_everything
 from ..collect import Collected, TooManyFailures
 from ..group_filter import FilterSpec
 from ..learner import LearnerStopped
@@ -25,6 +25,7 @@ from ..recipe import DataSpec, Recipe
 from ..rollout_sampler import Flat
 from ..tool_names import in_evaluation
 from ..trainer import Trainer
+from ..world_files import write_world
 from .demonstrations import with_demonstrations
 from .trial import START, Trial, files_digest, name_of, recipe_of
 
@@ -146,6 +147,8 @@ def filed(spec: DataSpec, out: Path) -> DataSpec:
     """The same tasks, read from a folder that is named after how they were made."""
     if spec.path is not None:
         return spec
+    if spec.worlds:
+        raise RecipeError(f"a ground is one world, not {', '.join(spec.worlds)}")
     told = [f"{k}-{v}" for k, v in sorted(spec.options.items())]
     folder = out / "worlds" / "_".join([spec.world, *told]).replace("/", "-")
     return dataclasses.replace(spec, path=str(write_world(spec, folder)))
