@@ -19,12 +19,14 @@ from vtool.record import Episode, Sampling
 from vtool.scheduler import run_all
 from vtool.seat import Seat
 from vtool.task import Task
+from vtool.temporal_score import span_score, words_score
 from vtool.toolbox import Toolbox
 from vtool.worlds.without import Without, take_away
 from vtool.worlds.world import worlds
 
 from ..tool_names import offered
 from .joint_expert import joint_toolbox
+from .moments_measure import mean
 
 LIMITS: Final = Limits(max_turns=5, max_tokens=2048, seconds=600.0)
 NAMES: Final = ("zoom", "box", "depth", "mask", "detect", "page", "sparse")
@@ -55,11 +57,12 @@ def measure(
         with tempfile.TemporaryDirectory() as made:
             path = world.make(Path(made) / "w", seed=seed, split="held_out", **world.sized(count))
             tasks = list(load_tasks(path, keep=4 * count))
-        found[name] = summary(name, play_all(folder, tasks, joint_toolbox(), temperature))
-        for control in controls:
-            box = take_away(joint_toolbox(), control, tasks)
-            rows = play_all(folder, tasks, box, temperature)
-            found[f"{name}, {control.value}"] = summary(name, rows)
+            # Pictures are in memory by now; videos are read whenever they are looked into.
+            found[name] = summary(name, play_all(folder, tasks, joint_toolbox(), temperature))
+            for control in controls:
+                box = take_away(joint_toolbox(), control, tasks)
+                rows = play_all(folder, tasks, box, temperature)
+                found[f"{name}, {control.value}"] = summary(name, rows)
     return found
 
 
@@ -89,6 +92,9 @@ def play_all(
 def summary(name: str, rows: Sequence[tuple[Task, Episode]]) -> dict[str, Any]:
     """Means over some episodes of a world, and how often each tool was called.
 
+    Where stretches of time are asked for, `tiou` is their mean overlap, and `words` the accuracy of
+    what was asked for in words.
+
     Raises:
         RuntimeError: Something of ours broke: that is no wrong answer.
     """
@@ -97,8 +103,12 @@ def summary(name: str, rows: Sequence[tuple[Task, Episode]]) -> dict[str, Any]:
         if episode.stop.ours:
             raise RuntimeError(f"task {task.id} of world {name}: {episode.error or episode.stop}")
     called = Counter(c.name for _, e in rows for a in e.actions() for c in a.calls)
-    return {
+    found = {
         "accuracy": round(sum(world.right(t, e) for t, e in rows) / len(rows), 4),
         "answered": round(sum(e.answer is not None for _, e in rows) / len(rows), 4),
         "tools": {k: round(n / len(rows), 3) for k, n in sorted(called.items())},
     }
+    overlap = mean([span_score(e.answer, t) for t, e in rows])
+    if overlap is None:
+        return found
+    return {**found, "tiou": overlap, "words": mean([words_score(e.answer, t) for t, e in rows])}
