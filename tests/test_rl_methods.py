@@ -19,6 +19,7 @@ from vtool.rl.methods.commands import app
 from vtool.rl.methods.play import accuracy_of_all, laid_out, play_trial, summary
 from vtool.rl.methods.report import (
     by_budget,
+    claims_json,
     claims_table,
     curves,
     pairs_table,
@@ -407,3 +408,26 @@ def test_the_page_tells_what_was_measured(monkeypatch):
     assert {r["key"] for r in rows} == {t.key for t in methods.plan()}
     assert all(r["tokens"] >= r["budget"] for r in rows if r["error"] is None)
     assert methods.fill(PAGE.read_text(), methods.parts(rows)) == PAGE.read_text()
+
+
+def test_what_calls_cost_is_told_where_the_world_has_a_price():
+    rows = [row("answer_only", 0, 0.9, net=0.7), row("otc", 0, 0.8, net=0.75)]
+    told = "* accuracy less what calls cost in this world: otc 0.750, answer_only 0.700"
+    assert told in table(rows)
+    assert "cost" not in table([row("otc", s, 0.8, net=0.8) for s in (0, 1)])
+
+
+def test_findings_are_told_as_plain_values_too():
+    c = claim()
+    rows = [
+        row(m, s, 0.9 - 0.1 * i, c.ground)
+        for i, m in enumerate((c.first, c.second))
+        for s in range(6)
+    ]
+    (found_one,) = (f for f in claims_json(rows) if f["claim"] == c.name)
+    assert (found_one["verdict"], found_one["seeds"], found_one["p"]) == ("shown", 6, 2 / 64)
+    assert found_one["interval"] == pytest.approx([0.1, 0.1])
+    assert claims_json(rows[:1]) == []
+    (two,) = claims_json([r for r in rows if r["seed"] < 2])
+    assert two["interval"] is None
+    json.dumps(claims_json(rows), allow_nan=False)

@@ -113,10 +113,10 @@ def numbers(text: str) -> list[int]:
 
 
 def _finish(rows: Sequence[dict[str, Any]], out: Path, json: bool) -> None:
-    from .report import by_budget, claims_table, curves, pairs_table, table
+    from .report import by_budget, claims_json, claims_table, curves, pairs_table, table
 
     if json:
-        print_json({"rows": rows})
+        print_json({"rows": rows, "claims": claims_json(rows)})
         return
     budgets = by_budget(rows)
     for budget, mine in budgets.items():

@@ -48,8 +48,22 @@ def ground_table(ground: str, rows: Sequence[Row]) -> str:
     ]
     told = [method_line(m, [r for r in rows if r["method"] == m]) for m in methods]
     lines += [line for _, line in sorted(told, key=lambda t: -t[0])]
-    notes = [*short(rows), *refusals(rows)]
+    notes = [*priced(rows), *short(rows), *refusals(rows)]
     return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+
+def priced(rows: Sequence[Row]) -> list[str]:
+    """Where the world says that a call costs: accuracy less that price, best first."""
+    good = [r for r in rows if r["error"] is None and "net" in r["held_out"]]
+    if all(r["held_out"]["net"] == r["held_out"]["accuracy"] for r in good):
+        return []
+    left = {
+        m: statistics.fmean(r["held_out"]["net"] for r in good if r["method"] == m)
+        for m in dict.fromkeys(r["method"] for r in good)
+    }
+    ranked = sorted(left.items(), key=lambda pair: -pair[1])
+    told = ", ".join(f"{m} {value:.3f}" for m, value in ranked)
+    return [f"* accuracy less what calls cost in this world: {told}"]
 
 
 def short(rows: Sequence[Row]) -> list[str]:
@@ -132,6 +146,25 @@ def claims_table(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*lines, *told])
+
+
+def claims_json(rows: Sequence[Row], claims: Sequence[Claim] = CLAIMS) -> list[dict[str, Any]]:
+    """The same as plain values; an interval without bounds is None."""
+    told = [f for claim in claims for f in findings(claim, rows) if f.seeds]
+    return [
+        {
+            "claim": f.claim.name,
+            "measure": f.wish.measure.__name__,
+            "expected": str(f.wish.expected),
+            "first": f.first,
+            "second": f.second,
+            "interval": [f.low, f.high] if isfinite(f.low) else None,
+            "p": f.p,
+            "seeds": f.seeds,
+            "verdict": str(f.verdict),
+        }
+        for f in told
+    ]
 
 
 def claim_line(f: Finding) -> str:
