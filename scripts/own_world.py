@@ -15,7 +15,9 @@ def draw(rng, split):
         x, y = (int(v) for v in rng.integers(40, 344, 2))
     digit, pixels = int(rng.integers(10)), plain_background((384, 384), (230, 230, 230))
     draw_disc(pixels, (x, y), 21, PALETTE["red"], digit, 2)
-    return Sample((pixels,), "what digit is it?", {"answer": str(digit)}, digest((x, y)))
+    return Sample(
+        (pixels,), "what digit is in the red circle?", {"answer": str(digit)}, digest((x, y))
+    )
 
 
 def best(look):

@@ -57,11 +57,13 @@ def test_examples_of_contributing_pass_their_own_checks(tmp_path):
 
 def test_example_of_the_readme_answers(tmp_path):
     example, tool = blocks("README.md", "python")
-    assert len(example.strip().splitlines()) <= 16
+    assert len(example.strip().splitlines()) <= 17
     run(tool + "\nfrom vtool.check import check_tool\ncheck_tool(darker)", tmp_path)
     scene = draw(11, kind="one", split="held_out")
-    (tmp_path / "picture.png").write_bytes(picture(11))
-    program = example.replace("what digit is in the red circle?", scene.question)
+    shown = tmp_path / "runs" / "quickstart" / "held_out" / "images" / "000001.png"
+    shown.parent.mkdir(parents=True)
+    shown.write_bytes(picture(11))
+    program = example.replace("what digit is in the blue circle?", scene.question)
     out = run(program, tmp_path)
     assert "box" in out
     assert scene.answer in out.split("\n")[0]

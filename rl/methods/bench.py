@@ -122,8 +122,9 @@ def mend(path: Path) -> None:
 
 def prepare(left: Sequence[Trial], out: Path) -> None:
     """Refuse names that nothing has, and write worlds, before two processes would."""
-    for trial in left:
-        laid_out(recipe_of(trial), out)
+    # All names first: writing a world takes a while, and a slip is told at once.
+    for recipe in [recipe_of(trial) for trial in left]:
+        laid_out(recipe, out)
 
 
 def played(left: Sequence[Trial], out: Path, processes: int) -> Iterator[dict[str, Any]]:

@@ -77,6 +77,26 @@ def report(out: Out = OUT, json: AsJson = False) -> None:
     _finish(rows, out, json)
 
 
+@app.command("list")
+def list_names(json: AsJson = False) -> None:
+    """List what ships: grounds, variants of methods (every recipe is one, too), claims."""
+    from .claims import CLAIMS
+    from .trial import GROUNDS, VARIANTS, first_sentence
+
+    found = {
+        "grounds": {p.stem: first_sentence(p) for p in sorted(GROUNDS.glob("*.yaml"))},
+        "variants": {p.stem: first_sentence(p) for p in sorted(VARIANTS.glob("*.yaml"))},
+        "claims": {c.name: f"{c.says} ({c.source}; {c.ground})" for c in CLAIMS},
+    }
+    if json:
+        print_json(found)
+        return
+    for kind, names in found.items():
+        typer.echo(f"{kind}:")
+        for name, about in names.items():
+            typer.echo(f"  {name:<32} {about}")
+
+
 def play(wanted: Sequence[Any], out: Path, processes: int, *, quiet: bool) -> list[dict[str, Any]]:
     """Play, telling each trial as it ends."""
     from .bench import run
@@ -117,6 +137,7 @@ def _finish(rows: Sequence[dict[str, Any]], out: Path, json: bool) -> None:
 
     if json:
         print_json({"rows": rows, "claims": claims_json(rows)})
+        _check_some(rows)
         return
     budgets = by_budget(rows)
     for budget, mine in budgets.items():
@@ -127,3 +148,10 @@ def _finish(rows: Sequence[dict[str, Any]], out: Path, json: bool) -> None:
         if any(r["curve"] for r in mine):
             name = "curves.svg" if len(budgets) == 1 else f"curves-{budget}.svg"
             typer.echo(f"curves: {curves(mine, out / name)}\n")
+    _check_some(rows)
+
+
+def _check_some(rows: Sequence[dict[str, Any]]) -> None:
+    """A comparison of which nothing could be played is a failure, not an empty table."""
+    if all(r["error"] is not None for r in rows):
+        raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -97,10 +98,23 @@ def ground_of(name: str) -> Recipe:
     Raises:
         RecipeError: No such ground, or no recipe.
     """
-    path = Path(name) if name.endswith(".yaml") else GROUNDS / f"{name}.yaml"
+    path = file_of(name) or GROUNDS / f"{name}.yaml"
     if not path.is_file():
         raise RecipeError(unknown("ground", name, ground_names()))
     return load_recipe(path)
+
+
+def file_of(name: str) -> Path | None:
+    """The recipe file of yours that a name means; None where it means a shipped one.
+
+    Raises:
+        RecipeError: It means a file that is not there.
+    """
+    if not name.endswith(".yaml"):
+        return None
+    if not Path(name).is_file():
+        raise RecipeError(f"there is no file {name} in {Path.cwd()}")
+    return Path(name)
 
 
 def method_of(name: str) -> Recipe:
@@ -110,7 +124,7 @@ def method_of(name: str) -> Recipe:
         RecipeError: No such method, or `:ablated` of one that names no ablation.
     """
     plain = name.removesuffix(ABLATED)
-    path = Path(plain) if plain.endswith(".yaml") else VARIANTS / f"{plain}.yaml"
+    path = file_of(plain) or VARIANTS / f"{plain}.yaml"
     if not path.is_file() and plain not in recipe_names():
         raise RecipeError(unknown("method", plain, method_names()))
     where = path if path.is_file() else plain
@@ -151,6 +165,13 @@ def files_digest(trial: Trial) -> str:
         return ""
     text = json.dumps(bodies, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def first_sentence(path: Path) -> str:
+    """What a shipped file says of itself in the comment above it."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    told = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.lstrip("# ") for line in told).partition(". ")[0].rstrip(".")
 
 
 def ground_names() -> list[str]:
