@@ -103,7 +103,7 @@ def test_a_question_is_answered_step_by_step_and_kept(tmp_path, capsys):
         (
             ["ask", "PIC", "what?", "--model", "nothing"],
             1,
-            "a shipped policy (tiny/clean, tiny/examples, tiny/joint, ",
+            "a shipped policy (tiny/clean, tiny/examples, tiny/idle, tiny/joint, ",
         ),
         (["ask", "PIC", "what?", "--tools", "zom"], 2, "did you mean 'zoom'"),
     ],
