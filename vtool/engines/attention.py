@@ -18,9 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface
 
+from vtool.families.stack import GROUPED
 from vtool.families.vlm import VLM
-
-NAME = "vtool_grouped"
 
 
 def grouped(
@@ -65,7 +64,7 @@ def causal_mask(device: torch.device) -> Tensor:
     return torch.ones(1, 1, 0, 1, dtype=torch.bool, device=device)
 
 
-AttentionInterface.register(NAME, grouped)
+AttentionInterface.register(GROUPED, grouped)
 
 
 @contextmanager
@@ -81,7 +80,7 @@ def lean_attention(vlm: VLM) -> Iterator[bool]:
     if vlm.model.config._attn_implementation != "sdpa":
         yield False
         return
-    config._attn_implementation = NAME
+    config._attn_implementation = GROUPED
     try:
         yield True
     finally:

@@ -22,7 +22,9 @@ from transformers.models.qwen3_vl import modeling_qwen3_vl as qwen3
 
 LAYERS = (qwen25.Qwen2_5_VLDecoderLayer, qwen3.Qwen3VLTextDecoderLayer)
 NORMS = (qwen25.Qwen2_5_VLRMSNorm, qwen3.Qwen3VLTextRMSNorm)
-KINDS = ("sdpa", "vtool_grouped")
+GROUPED = "vtool_grouped"
+"""Name under which the engines register their own attention."""
+KINDS = ("sdpa", GROUPED)
 """Attention that reads a mask as it is given."""
 
 Attend = Callable[..., tuple[Tensor, Any]]

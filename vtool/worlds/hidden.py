@@ -23,21 +23,21 @@ BLOCKS: Final = VIEW
 GREY: Final = 128
 CELL: Final = 2
 FAINT: Final = 20
+"""Largest step of the noise from grey; the smallest is half of it."""
 _CORNERS: Final = np.array([[1, -1], [-1, 1]])
 
 
-def noise(rng: np.random.Generator, side: int = SIDE, strength: int = FAINT) -> Pixels:
+def noise(rng: np.random.Generator, side: int = SIDE) -> Pixels:
     """Grey noise, (side, side, 3): cells of random sign and contrast whose mean is `GREY`.
 
-    At `FAINT` every pixel of a first look is `GREY`. Stronger noise leaves some a level off, and
-    two pictures of the same noise can be matched by these.
+    Every pixel of a first look at it is `GREY`. Stronger noise leaves some a level off, and two
+    pictures of the same noise can be matched by these.
 
     Args:
         rng: Draws it.
         side: In pixels, even.
-        strength: Largest step from the mean; the smallest is half of it.
     """
-    steps = rng.integers(strength // 2, strength + 1, (side // CELL, side // CELL))
+    steps = rng.integers(FAINT // 2, FAINT + 1, (side // CELL, side // CELL))
     signs = rng.choice([-1, 1], steps.shape)
     plane = GREY + np.kron(steps * signs, _CORNERS)
     return np.repeat(plane.astype(np.uint8)[:, :, None], 3, axis=2)
