@@ -81,16 +81,14 @@ def micro_batches(row_lengths: Sequence[int], budget: int) -> list[list[int]]:
     if budget < 1:
         raise PackingError(f"a micro-batch must hold at least one token, got {budget}")
     order = np.argsort(-_sizes(row_lengths), kind="stable").tolist()
-    cost, begin = [0], [0]
+    widths = np.asarray(row_lengths, np.int64)[order]
+    cost, begin = np.zeros(len(order) + 1, np.int64), [0]
     for end in range(1, len(order) + 1):
-        tried = []
-        for first in range(end - 1, -1, -1):
-            padded = row_lengths[order[first]] * (end - first)
-            if padded > budget and tried:
-                break
-            tried.append((cost[first] + FORWARD + padded, first))
-        least, first = min(tried)
-        cost.append(least)
+        padded = widths[:end] * np.arange(end, 0, -1)
+        # Wider and more rows to the left: those that fit are the last ones, at least one row.
+        low = min(int(np.searchsorted(-padded, -budget)), end - 1)
+        first = low + int(np.argmin(cost[low:end] + padded[low:]))
+        cost[end] = cost[first] + FORWARD + padded[first]
         begin.append(first)
     batches, end = [], len(order)
     while end:
