@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from tiny_vlm import NAMES, batch, build, conversation, pictures, shared
+from torch.nn.modules.module import register_module_forward_hook
 
 from vtool.engines.attention import lean_attention
 from vtool.engines.kv import KVBuffer
@@ -152,6 +153,19 @@ def test_who_listens_to_a_part_is_told(place):
     part.register_forward_hook(lambda *args: heard.append(1))
     vlm.hidden(ids, positions)
     assert heard == [1]
+
+
+def test_who_listens_to_every_module_is_told():
+    vlm = build("qwen3_vl")
+    heard = set()
+    handle = register_module_forward_hook(lambda module, *rest: heard.add(type(module).__name__))
+    try:
+        ids, positions, _ = batch(vlm, [conversation(vlm, [(6, [], 4)])])
+        vlm.hidden(ids, positions)
+    finally:
+        handle.remove()
+    assert {"Qwen3VLTextDecoderLayer", "Linear"} <= heard
+    assert walks(vlm.language, None, None)
 
 
 @dataclasses.dataclass(frozen=True)

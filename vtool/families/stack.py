@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.module import _has_any_global_hook
 from transformers import AttentionInterface
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen25
 from transformers.models.qwen3_vl import modeling_qwen3_vl as qwen3
@@ -39,6 +40,8 @@ def walks(language: Any, mask: Tensor | None, cache: Any) -> bool:
         cache: As for `VLM.hidden`.
     """
     if language.config._attn_implementation not in KINDS or not _bare(language):
+        return False
+    if _has_any_global_hook():
         return False
     # A 2-D mask, or none beside a cache, is made into another one by the library.
     if (cache is not None) if mask is None else (mask.dim() != 4):
