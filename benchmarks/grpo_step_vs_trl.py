@@ -32,6 +32,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import _timing
 import numpy as np
+from vtool.rl.heap import settled_heap
 from vtool.rl.recipe import Recipe, load_recipe
 from vtool.rl.trainer import Trainer
 
@@ -183,9 +184,10 @@ def run(
         peer = Peer(args.peer, ours, expected, micro=micro, steps=args.steps, seed=seed)
         rows: dict[str, list[Row]] = {"ours": [], "trl": []}
         sides = [("ours", lambda: our_step(ours)), ("trl", peer.step)]
-        for number in range(args.steps):
-            for name, step in sides if number % 2 == 0 else reversed(sides):
-                rows[name].append(step())
+        with settled_heap():  # as `vtool train` does
+            for number in range(args.steps):
+                for name, step in sides if number % 2 == 0 else reversed(sides):
+                    rows[name].append(step())
         peer.end()
     return {"seed": seed, **rows}
 

@@ -69,15 +69,15 @@ class Policy(nn.Module):
                 vision = vlm.encode(batch.patches)
             rows = vision.rows(batch.shows)
         device = vlm.device
-        hidden = vlm.hidden(
+        reads = vlm.hidden(
             batch.ids.to(device),
             batch.positions.to(device),
             attention_mask=None if batch.mask is None else batch.mask.to(device),
             vision=vision,
             rows=rows,
             visual_mask=batch.visual.to(device),
+            at=batch.reads.to(device),
         )
-        reads = hidden.reshape(-1, hidden.shape[-1])[batch.reads.to(device)]
         head = vlm.model.lm_head.weight
         targets = batch.targets.to(device)
         return selected_logprobs(reads, head, targets, chunk=self.chunk, entropy=entropy)

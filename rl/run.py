@@ -21,6 +21,7 @@ from .alarms import Alarms
 from .checkpoint import Checkpoints, Loaded
 from .collect import Collected
 from .credit_notes import credit_notes
+from .heap import settled_heap
 from .interrupts import Interrupts
 from .learner import Learner, LearnerStopped
 from .memory import Memory, load_all, save_all
@@ -164,7 +165,7 @@ class Run:
         """Step until the recipe's steps are done or somebody asks to stop."""
         began = time.monotonic()
         learner = self.session.learner
-        with MetricsLog(self.out, self.recipe.tensorboard) as log:
+        with MetricsLog(self.out, self.recipe.tensorboard) as log, settled_heap():
             log.resume(learner.done)
             try:
                 while learner.done < self.recipe.steps and interrupts.caught is None:

@@ -94,6 +94,31 @@ def test_gradients_are_the_librarys(name, monkeypatch):
     assert all(torch.allclose(ours[n], theirs[n], rtol=1e-5, atol=1e-7) for n in turned)
 
 
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("walked", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_asked_for_alone_is_what_it_is_among_all(name, walked, deep, monkeypatch):
+    vlm = build(name)
+    ids, positions, patches = talk(vlm)
+    if deep:  # features for more layers than there are after the first
+        vlm.language.layers = vlm.language.layers[:1]
+    if not walked:
+        monkeypatch.setattr(rooms, "walks", lambda *args: False)
+    at = torch.tensor([0, 3, ids.shape[1], ids.numel() - 1])
+
+    def compute(**asked):
+        vlm.zero_grad()
+        out = vlm.hidden(ids, positions, vision=vlm.encode(patches), **asked)
+        out = out if asked else out.reshape(-1, out.shape[-1])[at]
+        out.square().sum().backward()
+        return out, {n: p.grad.clone() for n, p in vlm.named_parameters() if p.grad is not None}
+
+    (some, slopes), (whole, wanted) = compute(at=at), compute()
+    assert torch.equal(some, whole)
+    assert slopes.keys() == wanted.keys()
+    assert all(torch.allclose(slopes[n], wanted[n], rtol=1e-4, atol=1e-6) for n in wanted)
+
+
 @pytest.mark.parametrize("lean", [False, True])
 def test_decoding_on_a_buffer_is_the_librarys(vlm, lean, monkeypatch):
     ids, positions, patches = talk(vlm)

@@ -142,15 +142,14 @@ class Store:
     """Append-only entries along one path of an episode."""
 
     def __init__(self, parent: Store | None = None) -> None:
-        self._shared: tuple[Entry, ...] = tuple(parent) if parent is not None else ()
-        self._own: list[Entry] = []
+        self._entries: dict[str, Entry] = dict(parent._entries) if parent is not None else {}
         self._clock: list[int] = parent._clock if parent is not None else [0]
 
     @classmethod
     def restore(cls, entries: Sequence[Entry]) -> Store:
         """A store that holds recorded entries, in their order."""
         store = cls()
-        store._own = list(entries)
+        store._entries = {e.handle: e for e in entries}
         store._clock = [1 + max((e.serial for e in entries), default=-1)]
         return store
 
@@ -159,18 +158,17 @@ class Store:
         return Store(self)
 
     def __iter__(self) -> Iterator[Entry]:
-        yield from self._shared
-        yield from self._own
+        return iter(self._entries.values())
 
     def __len__(self) -> int:
-        return len(self._shared) + len(self._own)
+        return len(self._entries)
 
     def __contains__(self, handle: object) -> bool:
-        return any(e.handle == handle for e in self)
+        return isinstance(handle, str) and handle in self._entries
 
     def __getitem__(self, handle: str) -> Entry:
         check_visible(handle, self)
-        return next(e for e in self if e.handle == handle)
+        return self._entries[handle]
 
     def add(self, value: Value, origin: Origin | None = None) -> Entry:
         """Append a value.
@@ -196,7 +194,7 @@ class Store:
         number = 1 + sum(e.kind == prefix for e in self)
         entry = Entry(f"{prefix}_{number}", value, value_digest(value), origin, self._clock[0])
         self._clock[0] += 1
-        self._own.append(entry)
+        self._entries[entry.handle] = entry
         return entry
 
     def image(self, handle: str) -> Image:

@@ -98,11 +98,12 @@ def _read(
         rows=rows,
         visual_mask=visual.to(device),
         cache=buffer,
+        at=torch.arange(1, len(stems) + 1, device=device) * chunk - 1,
     )
     buffer.advance(chunk)
     core.counters.prefill_tokens += sum(s.chunk for s in stems)
     core.counters.cached_tokens += sum(s.past for s in stems)
-    return Part(numbers, buffer, seen), core.vlm.head(hidden[:, -1])
+    return Part(numbers, buffer, seen), core.vlm.head(hidden)
 
 
 def lay_out(buffer: KVBuffer, stems: Sequence[Stem]) -> None:

@@ -81,8 +81,11 @@ def walk(
     cache: Any = None,
     deep: Sequence[Tensor] = (),
     visual: Tensor | None = None,
+    at: Tensor | None = None,
 ) -> Tensor:
     """Last hidden states, after the final norm.
+
+    Where only some are asked for, the last layer attends everywhere and does the rest there alone.
 
     Args:
         language: A model that `walks`.
@@ -92,24 +95,33 @@ def walk(
         cache: Takes keys and values of each layer and gives all so far.
         deep: Per layer from the first, (N, H) features added at the placeholders.
         visual: bool (B, L), the placeholders; needed with ``deep``.
+        at: int64 (N,), flat positions that are asked for; None for all.
 
     Returns:
-        (B, L, H).
+        (B, L, H), or (N, H).
     """
     attend: Attend = AttentionInterface()[language.config._attn_implementation]
     cos, sin = language.rotary_emb(x, positions)
     half = sin.shape[-1] // 2
     # Turning by a half and changing the sign of its left side, the sign moved to the sines.
     turn = cos[:, :, None], torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)[:, :, None]
+    final = len(language.layers) - 1
     for number, layer in enumerate(language.layers):
         normed = _norm(layer.input_layernorm, x)
-        x = x + _attention(layer.self_attn, normed, turn, mask, cache, attend)
+        mixed = _attention(layer.self_attn, normed, turn, mask, cache, attend)
+        if at is not None and number == max(final, len(deep)):
+            x, mixed, at = _rows(x, at), _rows(mixed, at), None
+        x = x + _linear(layer.self_attn.o_proj, mixed)
         x = x + _feed(layer.mlp, _norm(layer.post_attention_layernorm, x))
         if number < len(deep):
             assert visual is not None
             x = x.clone()
             x[visual] = x[visual] + deep[number].to(x.dtype)
-    return _norm(language.norm, x)
+    return _norm(language.norm, x if at is None else _rows(x, at))
+
+
+def _rows(x: Tensor, at: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1])[at]
 
 
 def _attention(
@@ -120,6 +132,7 @@ def _attention(
     cache: Any,
     attend: Attend,
 ) -> Tensor:
+    """What is read, before the projection that ends attention."""
     shape = (*x.shape[:2], -1, attn.head_dim)
     q, k, v = (_linear(p, x).view(shape) for p in (attn.q_proj, attn.k_proj, attn.v_proj))
     if hasattr(attn, "q_norm"):
@@ -131,7 +144,7 @@ def _attention(
     if cache is not None:
         k, v = cache.update(k, v, attn.layer_idx)
     out, _ = attend(attn, q, k, v, mask, dropout=0.0, scaling=attn.scaling)
-    return _linear(attn.o_proj, out.reshape(*x.shape[:2], -1))
+    return out.reshape(*x.shape[:2], -1)
 
 
 def _feed(mlp: Any, x: Tensor) -> Tensor:

@@ -212,6 +212,7 @@ class VLM(nn.Module):  # type: ignore[misc]
         rows: Tensor | None = None,
         visual_mask: Tensor | None = None,
         cache: Any = None,
+        at: Tensor | None = None,
     ) -> Tensor:
         """Last hidden states of a chunk.
 
@@ -225,9 +226,11 @@ class VLM(nn.Module):  # type: ignore[misc]
                 rows of ``vision`` in order.
             visual_mask: (B, L) bool, where the placeholders are; default: where ``ids`` says so.
             cache: A transformers cache; this chunk is appended to it.
+            at: int64 (N,), flat positions (row * L + column) that are asked for, so that the last
+                layer need not end anywhere else; default: all.
 
         Returns:
-            (B, L, H), after the final norm.
+            (B, L, H), or (N, H) of what is asked for; after the final norm.
 
         Raises:
             RecordError: Placeholders and feature rows do not match.
@@ -245,9 +248,10 @@ class VLM(nn.Module):  # type: ignore[misc]
         mask = self._mask(attention_mask, embeds.dtype)
         with self._arithmetic():
             if walks(self.language, mask, cache):
-                out = walk(self.language, embeds, positions, mask, cache, deep, visual_mask)
+                out = walk(self.language, embeds, positions, mask, cache, deep, visual_mask, at)
             else:
                 out = self._library(embeds, positions, mask, cache, deep, visual_mask)
+                out = out if at is None else out.reshape(-1, out.shape[-1])[at]
         return out.to(self.dtype)
 
     def _library(
