@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vtool.errors import DataError, VToolError
+from vtool.own_code import import_own, named
 
 from ..lock import RunLock
 from .play import Row, laid_out, play_trial
@@ -137,7 +138,8 @@ def played(left: Sequence[Trial], out: Path, processes: int) -> Iterator[dict[st
         return
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     context, others = get_context("spawn"), set(active_children())
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=end_at_once) as pool:
+    ready: dict[str, Any] = {"initializer": begin, "initargs": (named(),)}
+    with ProcessPoolExecutor(processes, mp_context=context, **ready) as pool:
         waiting = {pool.submit(play_trial, trial, out): trial for trial in left}
         broken: BaseException | None = None
         try:
@@ -157,9 +159,13 @@ def played(left: Sequence[Trial], out: Path, processes: int) -> Iterator[dict[st
         raise broken
 
 
-def end_at_once() -> None:
-    """End at ctrl-C: as an exception inside a step it would be minutes in coming."""
+def begin(own: Sequence[str]) -> None:
+    """Make a process ready: it knows the user's code that this one was told to import.
+
+    It ends at ctrl-C: as an exception inside a step that would be minutes in coming.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    import_own(own)
 
 
 def cancel(waiting: Iterable[Future[Row]]) -> None:
