@@ -25,7 +25,8 @@ from typing import Any
 
 from vtool.rl.methods.bench import RESULTS, read_results, run
 from vtool.rl.methods.claims import CLAIMS
-from vtool.rl.methods.report import claims_table, curves, table, tools_table
+from vtool.rl.methods.curves import curves
+from vtool.rl.methods.report import claims_table, table, tools_table
 from vtool.rl.methods.trial import START, Trial, ground_of, trials
 
 from vtool.worlds.moments_world import WORDS_CHANCE

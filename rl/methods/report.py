@@ -1,14 +1,11 @@
-"""What came of a comparison: tables of every ground, the claims, curves."""
+"""What came of a comparison: tables of every ground, and the claims."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from pathlib import Path
 from typing import Any
-
-from vtool.errors import require
 
 from .claim import LEVEL, Claim, Expected, Finding, Wish, accuracy, findings
 from .claims import CLAIMS
@@ -190,62 +187,6 @@ def difference(f: Finding) -> str:
     """The difference with its interval, where there are seeds enough for one."""
     gap = f"{f.first - f.second:+.3f}"
     return f"{gap} ({f.low:+.3f} to {f.high:+.3f})" if isfinite(f.low) else gap
-
-
-def curves(rows: Sequence[Row], path: Path, *, window: int = 5) -> Path:
-    """Draw accuracy in training over sampled tokens, a panel a ground, a line a method.
-
-    Args:
-        rows: Of the comparison; lines are means over seeds.
-        path: An .svg or .png to write.
-        window: Steps over which a line is smoothed.
-
-    Raises:
-        MissingExtra: Without matplotlib.
-    """
-    matplotlib = require("matplotlib", "train")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    played = [r for r in rows if r["error"] is None and r["method"] != START and r["curve"]]
-    grounds = list(dict.fromkeys(r["ground"] for r in played))
-    figure, panels = pyplot.subplots(
-        1, len(grounds), figsize=(4.2 * len(grounds), 3.6), squeeze=False, layout="constrained"
-    )
-    for panel, ground in zip(panels[0], grounds, strict=True):
-        mine = [r for r in played if r["ground"] == ground]
-        for number, method in enumerate(dict.fromkeys(r["method"] for r in mine)):
-            xs, ys = smoothed([r for r in mine if r["method"] == method], window)
-            style = ("-", "--", ":")[number // 10 % 3]
-            panel.plot(xs, ys, style, label=method, linewidth=1.4)
-        panel.set_title(ground)
-        panel.set_xlabel("sampled tokens")
-        panel.grid(alpha=0.3)
-    panels[0][0].set_ylabel("accuracy of attempts")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
-    return path
-
-
-def smoothed(rows: Sequence[Row], window: int) -> tuple[list[float], list[float]]:
-    """Means over seeds at even places of the tokens, each over `window` steps."""
-    import numpy as np
-
-    end = min(r["curve"][-1]["tokens"] for r in rows)
-    places = np.linspace(0, end, 40)
-    lines = []
-    for row in rows:
-        curve = [c for c in row["curve"] if "accuracy" in c]
-        at = [c["tokens"] for c in curve]
-        values = np.array([c["accuracy"] for c in curve])
-        kernel = np.ones(min(window, len(values)))
-        even = np.convolve(values, kernel, "same") / np.convolve(
-            np.ones(len(values)), kernel, "same"
-        )
-        lines.append(np.interp(places, at, even))
-    return list(map(float, places)), list(map(float, np.mean(lines, axis=0)))
 
 
 def tools_table(rows: Sequence[Row]) -> str:
