@@ -45,7 +45,8 @@ class Row:
         tokens: Sampled tokens that training took, refused groups and lost branches counted.
         budget: That it was to take.
         steps: Optimisation steps.
-        episodes: Attempts that were played to learn from, refused groups left out.
+        episodes: Attempts that were learnt from: those of refused groups are left out.
+        played: Attempts that were played, refused groups among them; stored ones are none.
         turns: Completions that were sampled; a turn that attempts share counts once.
         seconds: Of training, on whatever else the machine did.
         curve: For each step the tokens so far and the numbers in `CURVE`.
@@ -62,6 +63,7 @@ class Row:
     tokens: int = 0
     steps: int = 0
     episodes: int = 0
+    played: int = 0
     turns: int = 0
     seconds: float = 0.0
     curve: Sequence[Mapping[str, float]] = ()
@@ -97,13 +99,14 @@ def play_trial(trial: Trial, out: Path) -> Row:
 
 def learnt(trainer: Trainer, trial: Trial, row: Row) -> Row:
     """The row of a trial that can be played."""
-    began, curve, episodes = time.monotonic(), [], 0
+    began, curve, episodes, played = time.monotonic(), [], 0, 0
     steps = 0 if trial.method == START else trainer.recipe.steps
     tokens = 0
     while trainer.step_number < steps and tokens < trial.tokens:
         metrics, collected = asyncio.run(trainer.step())
         tokens = trainer.engine.counters.decoded_tokens
         episodes += int(metrics["episodes"])
+        played += len(collected.judged)
         told = {**metrics, **accuracy_of_all(collected)}
         kept = {k: round(float(told[k]), 5) for k in CURVE if k in told}
         curve.append({"tokens": tokens, **kept})
@@ -113,6 +116,7 @@ def learnt(trainer: Trainer, trial: Trial, row: Row) -> Row:
         tokens=tokens,
         steps=trainer.step_number,
         episodes=episodes,
+        played=played,
         turns=turns,
         seconds=round(spent, 2),
         curve=curve,

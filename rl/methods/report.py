@@ -40,12 +40,12 @@ def ground_table(ground: str, rows: Sequence[Row]) -> str:
         f"### {ground}",
         "",
         "| method | seeds | accuracy | deviation | calls | tokens a question | sampled | steps |"
-        " attempts | turns |",
+        " learnt from | turns |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     told = [method_line(m, [r for r in rows if r["method"] == m]) for m in methods]
     lines += [line for _, line in sorted(told, key=lambda t: -t[0])]
-    notes = [*priced(rows), *short(rows), *refusals(rows)]
+    notes = [*priced(rows), *filtered(rows), *short(rows), *refusals(rows)]
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 
@@ -61,6 +61,20 @@ def priced(rows: Sequence[Row]) -> list[str]:
     ranked = sorted(left.items(), key=lambda pair: -pair[1])
     told = ", ".join(f"{m} {value:.3f}" for m, value in ranked)
     return [f"* accuracy less what calls cost in this world: {told}"]
+
+
+def filtered(rows: Sequence[Row]) -> list[str]:
+    """Which methods played more attempts than they learnt from, as a filter of groups does."""
+    notes = []
+    for method in dict.fromkeys(r["method"] for r in rows):
+        mine = [r for r in rows if r["method"] == method and r["error"] is None and "played" in r]
+        played, kept = (sum(int(r[k]) for r in mine) for k in ("played", "episodes"))
+        if played > kept:
+            notes.append(
+                f"* {method}: {played / len(mine):.0f} attempts were played; "
+                f"{1 - kept / played:.0%} of them, in refused groups, were not learnt from"
+            )
+    return notes
 
 
 def short(rows: Sequence[Row]) -> list[str]:
