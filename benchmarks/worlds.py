@@ -1,6 +1,7 @@
 """What every world is worth: chance, controls, a random policy, the scripted best.
 
     OMP_NUM_THREADS=1 python benchmarks/worlds.py [--count 400] [--worlds box,depth]
+    python benchmarks/worlds.py --write     put in anew what worlds say of themselves, play nothing
 
 Plays held-out questions of each registered world through its files, its tools and the house's own
 loop, in five ways: the scripted best policy with its tools; the same with the tools off, with
@@ -13,7 +14,9 @@ answers with Wilson intervals (95 %). Writes `results/worlds.json` and `.md`.
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import _timing
@@ -38,6 +41,11 @@ def row_of(world: World, found: dict[str, Share], seconds: float) -> dict[str, A
         }
         for k, s in found.items()
     }
+    return {**said(world), "seconds": round(seconds, 1), **shares}
+
+
+def said(world: World) -> dict[str, Any]:
+    """What a world tells of itself; nothing of this is measured."""
     return {
         "about": world.about,
         "chance": world.chance,
@@ -45,8 +53,6 @@ def row_of(world: World, found: dict[str, Share], seconds: float) -> dict[str, A
         "needs_tool": world.needs_tool,
         "price": world.price,
         "note": world.note,
-        "seconds": round(seconds, 1),
-        **shares,
     }
 
 
@@ -95,19 +101,33 @@ def told(share: dict[str, Any]) -> str:
     return f"{share['share']:.3f} ({low:.3f}-{high:.3f})"
 
 
+def measured(names: Sequence[str], count: int) -> dict[str, Any]:
+    """Every world, played."""
+    rows = {}
+    for name in names:
+        started = time.perf_counter()
+        found = measure_world(name, count, SEED)
+        rows[name] = row_of(worlds.get(name), found, time.perf_counter() - started)
+        print(name, {k: rows[name][k]["share"] for k in COLUMNS}, flush=True)
+    return {"count": count, "seed": SEED, "worlds": rows, "machine": _timing.machine()}
+
+
+def kept() -> dict[str, Any]:
+    """What was measured before, beside what the worlds say today."""
+    text = (_timing.RESULTS / "worlds.json").read_text(encoding="utf-8")
+    report: dict[str, Any] = json.loads(text)
+    rows = {name: {**row, **said(worlds.get(name))} for name, row in report["worlds"].items()}
+    return {**report, "worlds": rows}
+
+
 def main() -> None:
     """Measure every world and write the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--worlds", default=",".join(worlds))
+    parser.add_argument("--write", action="store_true", help="play nothing")
     args = parser.parse_args()
-    rows = {}
-    for name in args.worlds.split(","):
-        started = time.perf_counter()
-        found = measure_world(name, args.count, SEED)
-        rows[name] = row_of(worlds.get(name), found, time.perf_counter() - started)
-        print(name, {k: rows[name][k]["share"] for k in COLUMNS}, flush=True)
-    report = {"count": args.count, "seed": SEED, "worlds": rows, "machine": _timing.machine()}
+    report = kept() if args.write else measured(args.worlds.split(","), args.count)
     _timing.write("worlds", report)
     text = table(report)
     (_timing.RESULTS / "worlds.md").write_text(text, encoding="utf-8")

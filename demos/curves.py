@@ -17,6 +17,8 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 )
 """Title, and (metric, label) of the lines in it."""
 
+_FEW = 5
+"""Steps up to which each is marked: a line through one point shows nothing."""
 _COLORS = ("#3557c4", "#d9822b", "#1c7a4a")
 
 
@@ -74,13 +76,16 @@ def _panel(
     for (name, label), color in zip(lines, _COLORS, strict=False):
         found = [(m.get("step", i), m[name]) for i, m in enumerate(metrics) if _number(m.get(name))]
         if found:
-            axis.plot(*zip(*found, strict=True), color=color, label=label, linewidth=1.8)
+            mark = "o" if len(found) <= _FEW else None
+            xs, ys = zip(*found, strict=True)
+            axis.plot(xs, ys, color=color, label=label, linewidth=1.8, marker=mark, markersize=5)
     axis.set_title(title, fontsize=11, loc="left")
     axis.set_xlabel("step", fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#e6e3dc", linewidth=0.8)
     axis.tick_params(labelsize=9, length=0)
     axis.set_ylim(bottom=0)
+    axis.xaxis.get_major_locator().set_params(integer=True)  # there is no step 1.5
     if axis.lines and len(lines) > 1:
         axis.legend(frameon=False, fontsize=9)
 

@@ -251,16 +251,21 @@ def _tell(reports: Sequence[Report], out: Path, json: bool) -> None:
 
 @app.command("compare")
 def compare(
-    a: Annotated[Path, typer.Argument(help="Folder of a finished evaluation.")],
+    a: Annotated[Path, typer.Argument(help="Folder of a finished evaluation, or of a run in it.")],
     b: Annotated[Path, typer.Argument(help="Folder of another, of the same questions.")],
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
     json: AsJson = False,
 ) -> None:
-    """Compare two evaluations task by task: difference, interval, paired test."""
+    """Compare two evaluations task by task: difference, interval, paired test.
+
+    Of an ablation the run with the chosen tools is taken; any other run is named by its folder,
+    such as `runs/weak/none`.
+    """
     from .compare import compare as run
     from .compare import to_markdown
+    from .results import plain_run
 
-    found = run(_main(a), _main(b), seed=seed)
+    found = run(plain_run(a), plain_run(b), seed=seed)
     if json:
         print_json(found.to_json())
     else:
@@ -277,13 +282,7 @@ def export(
 ) -> None:
     """Write an evaluation as a log of Inspect, for its viewer and analysis tools."""
     from .bridges.inspect_log import write_inspect_log
+    from .results import plain_run
 
-    plain = _main(folder)
+    plain = plain_run(folder)
     typer.echo(str(write_inspect_log(plain, out or plain / "inspect.json", pictures=pictures)))
-
-
-def _main(folder: Path) -> Path:
-    """The folder itself, or the plain run in it."""
-    from .results import SAMPLES
-
-    return folder if (folder / SAMPLES).is_file() else folder / "main"

@@ -20,6 +20,8 @@ from .page import render_page
 from .report import Cell, Report, to_markdown
 
 SAMPLES = "samples.jsonl"
+MAIN, CHOSEN = "main", "chosen"
+"""Folders of a command's plain run: beside controls, and in an ablation."""
 
 
 def write_results(folder: Path, report: Report, attempts: Sequence[Attempt]) -> None:
@@ -70,6 +72,33 @@ def sample_row(attempt: Attempt) -> dict[str, Json]:
     """One attempt as plain values."""
     row: dict[str, Any] = asdict(attempt)
     return {**row, "stop": str(attempt.stop), "media": list(attempt.media)}
+
+
+def plain_run(folder: Path) -> Path:
+    """The plain run of a folder: the folder itself, `main` in it, or the `chosen` of an ablation.
+
+    Raises:
+        DataError: It holds none; the message names the runs that it does hold.
+    """
+    for place in (folder, folder / MAIN, folder / CHOSEN):
+        if (place / SAMPLES).is_file():
+            return place
+    held = sorted(p.parent.name for p in folder.glob(f"*/{SAMPLES}"))
+    if held:
+        raise DataError(
+            f"expected one run, but {folder} holds several and none is the plain one "
+            f"({', '.join(held)}): name one, such as {folder / held[0]}"
+        )
+    begun = [folder, *sorted(p for p in folder.glob("*") if p.is_dir())]
+    if any((p / "trace").is_dir() for p in begun):
+        raise DataError(
+            f"the evaluation in {folder} is not finished (no {SAMPLES} yet): say the same "
+            "`vtool eval` again, it goes on"
+        )
+    raise DataError(
+        f"expected the folder of an evaluation (`vtool eval TASKS --out {folder}` makes one), but "
+        f"{folder} " + ("holds none" if folder.is_dir() else "is not there")
+    )
 
 
 def read_samples(folder: Path | str) -> list[Attempt]:

@@ -97,7 +97,13 @@ def _train(recipe: Recipe, folder: Path, *, resume: bool, force: list[str], json
     console = Console(stderr=json)
     with LiveTable(console, None if recipe.stages else recipe.steps) as table:
         result = run(
-            recipe, folder, resume=resume, force=force, on_step=table.update, tell=table.say
+            recipe,
+            folder,
+            resume=resume,
+            force=force,
+            on_step=table.update,
+            tell=table.say,
+            on_stage=table.begin,
         )
     if json:
         print_json(
@@ -114,7 +120,9 @@ def _train(recipe: Recipe, folder: Path, *, resume: bool, force: list[str], json
         console.print(f"done: {result.model or result.out}", markup=False, soft_wrap=True)
     else:
         console.print(
-            f"saved after step {result.steps}; the same command goes on from there", markup=False
+            f"saved after {table.where(result.steps)}; the same command goes on from there",
+            markup=False,
+            soft_wrap=True,
         )
     return result.exit_code
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from .stages import Stage
 
 HISTORY = 24
 """Steps in the small curve of each row."""
@@ -58,14 +61,19 @@ class LiveTable:
 
     Args:
         console: Where to; the standard output if None.
-        steps: How many steps the run has, if known.
+        steps: How many steps the run has, if known; a run of stages tells it of each.
     """
 
     def __init__(self, console: Console | None = None, steps: int | None = None) -> None:
         self.console = console or Console()
         self.steps = steps
+        self.stage: Stage | None = None
         self._past: dict[str, deque[float]] = {}
         self._live: Live | None = None
+
+    def begin(self, stage: Stage) -> None:
+        """From here on steps are those of a stage, counted from 1."""
+        self.stage, self.steps = stage, stage.steps
 
     def update(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Show a step."""
@@ -76,22 +84,31 @@ class LiveTable:
         if self._live is not None:
             self._live.update(self.table(step, shown), refresh=True)
         else:
-            self.console.print(plain_line(step, metrics, self.steps), markup=False, soft_wrap=True)
+            line = plain_line(step, metrics, self.steps)
+            self.console.print(self._at("/") + line, markup=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Print a line above the table: an alarm, a checkpoint."""
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(self._at("/") + text, markup=False, soft_wrap=True)
+
+    def where(self, step: int) -> str:
+        """Names a step, the stage before it where there are several."""
+        return f"{self._at(' of ')}step {step}{f' of {self.steps}' if self.steps else ''}"
 
     def table(self, step: int, shown: Mapping[str, Any]) -> Table:
         """The table of one step."""
-        of = f" of {self.steps}" if self.steps else ""
-        table = Table(title=f"step {step}{of}", expand=False)
+        table = Table(title=escape(self.where(step)), expand=False)
         table.add_column("metric")
         table.add_column("now", justify="right")
         table.add_column(f"last {HISTORY} steps")
         for name, value in shown.items():
             table.add_row(escape(name), number(value), curve(self._past.get(name, ())))
         return table
+
+    def _at(self, of: str) -> str:
+        if self.stage is None:
+            return ""
+        return f"stage {self.stage.number}{of}{self.stage.of} ({self.stage.name}), "
 
     def __enter__(self) -> LiveTable:
         if self.console.is_terminal:

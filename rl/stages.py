@@ -20,6 +20,26 @@ from .recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """Which stage begins; told to who shows a run, since each counts its steps from 1.
+
+    Args:
+        number: From 1.
+        of: How many there are.
+        name: Its name, or what kind of stage it is.
+        steps: It has.
+    """
+
+    number: int
+    of: int
+    name: str
+    steps: int
+
+
+OnStage = Callable[[Stage], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Artefacts:
     """What stages hand on; each has the newest of each kind.
 
@@ -64,14 +84,20 @@ def stage_recipe(recipe: Recipe, number: int, have: Artefacts) -> Recipe:
 
 def stage_folder(out: Path, recipe: Recipe, number: int) -> Path:
     """Where a stage's files go."""
+    return out / f"{number + 1:02d}-{stage_name(recipe, number)}"
+
+
+def stage_name(recipe: Recipe, number: int) -> str:
+    """What a stage is called."""
     stage = recipe.stages[number]
-    return out / f"{number + 1:02d}-{stage.get('name') or stage.get('kind') or recipe.kind}"
+    return str(stage.get("name") or stage.get("kind") or recipe.kind)
 
 
 def train_stages(
     recipe: Recipe,
     out: Path,
     run: Callable[[Recipe, Path, Path | None], Any],
+    begun: OnStage,
 ) -> Any:
     """Run all stages.
 
@@ -79,14 +105,16 @@ def train_stages(
         recipe: With stages.
         out: Folder; each stage gets one inside it.
         run: Trains a recipe in a folder from the weights of another one (None: the recipe's).
+        begun: Told each stage before it is run.
 
     Returns:
         What `run` gave for the last stage, or for the one that was stopped.
     """
-    have, result = Artefacts(), None
-    for number in range(len(recipe.stages)):
-        folder = stage_folder(out, recipe, number)
-        result = run(stage_recipe(recipe, number, have), folder, have.model)
+    have, result, many = Artefacts(), None, len(recipe.stages)
+    for number in range(many):
+        folder, part = stage_folder(out, recipe, number), stage_recipe(recipe, number, have)
+        begun(Stage(number + 1, many, stage_name(recipe, number), part.steps))
+        result = run(part, folder, have.model)
         if result.exit_code or not result.finished:
             return result
         have = have.found(folder)

@@ -21,7 +21,7 @@ from .lock import RunLock
 from .recipe import Recipe
 from .run import SESSIONS, OnStep, Run, Tell, TrainResult, silent
 from .sampling import IDS, KEPT, sample_episodes
-from .stages import train_stages
+from .stages import OnStage, train_stages
 from .trainer import Trainer
 
 KINDS = (*SESSIONS, "sample", "tiny")
@@ -37,6 +37,7 @@ def train(
     tell: Tell | None = None,
     model: Path | None = None,
     hook: Callable[[str], None] | None = None,
+    on_stage: OnStage | None = None,
 ) -> TrainResult:
     """Train a policy as a recipe says.
 
@@ -49,6 +50,7 @@ def train(
         tell: Told sentences: alarms, what is resumed, what was skipped.
         model: Folder of the first weights instead of the recipe's.
         hook: Called during saves, see `checkpoint.MOMENTS`; tests stop the process there.
+        on_stage: Told each stage of a recipe that has some, before its first step.
 
     Raises:
         CheckpointError: `out` is in use, holds a run that may not be continued like this, or
@@ -77,7 +79,7 @@ def train(
     folder = Path(out)
     if recipe.stages:
         with RunLock(folder):
-            return train_stages(recipe, folder, one)
+            return train_stages(recipe, folder, one, on_stage or silent)
     return one(recipe, folder, model)
 
 

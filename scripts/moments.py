@@ -120,8 +120,9 @@ def run(plan: Plan, began: float) -> int:
         before = submit(pool, plan, recipe, start, held_out, first)
         console = Console()
         console.print(f"training {start} with recipe {recipe.name}, seed {plan.seed}")
-        with LiveTable(console, sum(s.get("steps", recipe.steps) for s in recipe.stages)) as live:
-            result = train(recipe, plan.out, on_step=live.update, tell=live.say)
+        with LiveTable(console, recipe.steps) as live:
+            told = {"on_step": live.update, "tell": live.say, "on_stage": live.begin}
+            result = train(recipe, plan.out, **told)
         if result.model is None:
             print("stopped; the same command goes on from here", file=sys.stderr)
             return result.exit_code

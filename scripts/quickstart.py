@@ -81,7 +81,8 @@ def quickstart(plan: Plan, began: float) -> int:
         console = Console()
         console.print(f"training {start} with recipe {recipe.name}, seed {plan.seed}")
         with LiveTable(console, recipe.steps) as live:
-            result = train(recipe, plan.out, on_step=live.update, tell=live.say)
+            told = {"on_step": live.update, "tell": live.say, "on_stage": live.begin}
+            result = train(recipe, plan.out, **told)
         if result.model is None:
             print("stopped; the same command goes on from here", file=sys.stderr)
             return result.exit_code

@@ -142,7 +142,8 @@ def index() -> str:
         "",
         RECIPE,
         "",
-        "What is imported before the recipe is loaded can be named in it:",
+        "What is imported before the recipe is loaded can be named in it, by "
+        "`vtool --import my_rewards.py train brief.yaml` or in Python:",
         "",
         LAUNCH,
         "",

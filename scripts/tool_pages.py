@@ -25,7 +25,7 @@ import yaml
 from tool_examples import EXAMPLES, MOST_BYTES, play
 from tool_faults import faults
 
-from vtool.errors import install_line
+from vtool.errors import package_line
 from vtool.message import Json
 from vtool.needs import Need, Package, Program, Weights
 from vtool.tool import Settings, Tool, tools
@@ -66,7 +66,7 @@ OWN_NEEDS = {
     "Backend": ("a backend", "a backend that you name: set `backend`"),
     "SegmenterNeed": (
         "extra `vision`",
-        "for GrabCut, which it uses unless told otherwise: `" + install_line("vision") + "`; "
+        "for GrabCut, which it uses unless told otherwise: `" + package_line("vision") + "`; "
         "for SAM and SAM 2 a checkpoint of yours: set `backend` and `model`",
     ),
 }
@@ -274,7 +274,7 @@ def needed(need: Need) -> list[str]:
         when = getattr(need, "backend", None)
         return [line + (f" (for `{when}`)" if when else "") for line in needed(inner)]
     if isinstance(need, Package):
-        return [f"`{need.module}`: `{install_line(need.extra)}`"]
+        return [f"`{need.module}`: `{package_line(need.extra)}`"]
     if isinstance(need, Program):
         return [f"the program `{need.name}`: {need.fix}"]
     if isinstance(need, Weights):

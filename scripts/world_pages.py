@@ -147,14 +147,19 @@ def page(rows: list[World], examples: dict[str, list[str]]) -> str:
 
 def section(world: World, example: list[str]) -> list[str]:
     """A world's own part."""
-    module = sys.modules[world.best.__module__]
-    home = next(p.value.split(":")[0] for p in entry_points(group="vtool.worlds", name=world.name))
-    about = (sys.modules[home].__doc__ or module.__doc__ or "").strip().split("\n", 1)
-    body = " ".join(about[1].split()) if len(about) > 1 else about[0]
+    body = world.page or from_docstring(world)
     note = [f"Note: {world.note}.", ""] if world.note else []
     picture = [f"![A question of the world {world.name}](images/{world.name}.png)", ""]
     talked = ["```text", *example, "```", ""]
     return [f"### {world.name}", "", world.about, "", body, "", *note, *picture, *talked]
+
+
+def from_docstring(world: World) -> str:
+    """What the module of a world tells, less the sentence above."""
+    module = sys.modules[world.best.__module__]
+    home = next(p.value.split(":")[0] for p in entry_points(group="vtool.worlds", name=world.name))
+    about = (sys.modules[home].__doc__ or module.__doc__ or "").strip().split("\n", 1)
+    return " ".join(about[1].split()) if len(about) > 1 else about[0]
 
 
 def tools_of(world: World) -> list[str]:

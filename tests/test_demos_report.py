@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image as PILImage
 from sample_episode import zoom_episode, zoom_task
 from vtool.demos.curves import draw_curves, read_metrics
 from vtool.demos.run_report import choose, run_page
+from vtool.demos.studio.plot import lines_of, plot
 
 from vtool.errors import TraceError
 from vtool.trace import TraceRecord, write_trace
@@ -52,6 +54,17 @@ def test_curves_are_drawn_from_what_there_is(tmp_path):
     path = draw_curves(metrics, tmp_path / "c.png", marks={"held out": (0.2, 0.9)})
     assert PILImage.open(path).size[0] > 1000
     draw_curves([], tmp_path / "empty.png")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 20])
+def test_a_run_of_one_step_shows_its_point(tmp_path, steps):
+    """More ink than axes alone have, in the colour of the first line."""
+    metrics = [{"step": i + 1, "entropy": 0.5} for i in range(steps)]
+    shown = np.asarray(PILImage.open(draw_curves(metrics, tmp_path / "c.png")).convert("RGB"))
+    ink = np.abs(shown.astype(int) - [0x35, 0x57, 0xC4]).sum(2) < 30
+    assert ink.sum() > 20
+    words = plot("entropy", lines_of(metrics, [("entropy", "entropy")]))
+    assert str(words).count("<circle") == (steps if steps < 3 else 0)
 
 
 def test_metrics_that_were_cut_off_are_read_up_to_there(tmp_path):

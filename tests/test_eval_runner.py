@@ -15,7 +15,7 @@ from vtool.eval.ahead import Ahead
 from vtool.eval.http_judge import HttpJudge, read_verdict
 from vtool.eval.judging import Judging, Verdicts
 from vtool.eval.key import contract, sample_key
-from vtool.eval.results import read_samples
+from vtool.eval.results import plain_run, read_samples
 from vtool.eval.run import Settings, evaluate, rescore
 from vtool.eval.sweep import ablation, budgets, everything
 
@@ -300,6 +300,27 @@ def test_a_file_of_one_s_own_in_one_line(tmp_path, capsys):
     both = vtool(["eval", "compare", str(tmp_path / "a"), str(tmp_path / "b" / "chosen")], capsys)
     assert "| 2 |" in both
     assert "mcnemar" in both
+    # Of an ablation the run with the chosen tools is the plain one.
+    same = ["eval", "compare", str(tmp_path / "a"), str(tmp_path / "b")]
+    assert vtool(same, capsys) == both
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (("max_turns=1/samples.jsonl", "max_turns=2/samples.jsonl"), "max_turns=1, max_turns=2.*"),
+        (("main/trace/episodes.jsonl",), "not finished .*: say the same `vtool eval` again"),
+        (("notes.txt",), "expected the folder of an evaluation .* holds none"),
+        ((), "expected the folder of an evaluation .* is not there"),
+    ],
+)
+def test_a_folder_without_a_plain_run_is_told_with_what_it_holds(tmp_path, held, said):
+    for name in held:
+        path = tmp_path / "runs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with pytest.raises(DataError, match=said):
+        plain_run(tmp_path / "runs")
 
 
 def test_the_renderer_is_part_of_the_settings(tmp_path):

@@ -233,6 +233,8 @@ def test_two_steps_end_to_end(script, policy, tmp_path, capsys):
     assert script.main(words) == 0
     told = capsys.readouterr().out
     assert "learnt: QA accuracy" in told
+    # Each stage counts its steps from 1, and so is named beside them.
+    assert all(f"stage {i}/2 ({n}), step 1/1" in told for i, n in ((1, "grpo"), (2, "dgrpo")))
     summary = json.loads((out / "summary.json").read_text())
     names = ["before", "before, tool off", "after", "after, tool off", "after, blank looks"]
     assert list(summary["rows"]) == names

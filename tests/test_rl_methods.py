@@ -16,12 +16,12 @@ from vtool.rl.methods import bench
 from vtool.rl.methods.claim import MARGIN, Expected, Verdict, Wish, accuracy, findings, found
 from vtool.rl.methods.claims import CLAIMS
 from vtool.rl.methods.commands import app
+from vtool.rl.methods.curves import curves
 from vtool.rl.methods.play import accuracy_of_all, laid_out, play_trial, summary
 from vtool.rl.methods.report import (
     by_budget,
     claims_json,
     claims_table,
-    curves,
     pairs_table,
     table,
     tools_table,

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import multiprocessing
+import shutil
 import time
+from dataclasses import replace
 
 import pytest
 from small_ground import GROUND
 from vtool.rl.lock import RunLock
 from vtool.rl.methods import bench
 from vtool.rl.methods.play import Row
-from vtool.rl.methods.trial import Trial, trials
+from vtool.rl.methods.questions import code_of, questions_of
+from vtool.rl.methods.trial import Trial, ground_of, trials
+from vtool.rl.recipe import DataSpec
 
 from vtool.errors import CheckpointError, DataError
+from vtool.worlds.dataset import make as make_zoom
+from vtool.worlds.files import maker
+from vtool.worlds.world import worlds
 
 
 @pytest.fixture
@@ -68,6 +76,86 @@ def test_two_files_of_one_name_are_refused_and_a_changed_one_is_told(small, tmp_
     with pytest.raises(DataError, match="another file name"):
         bench.run([trial], out, processes=1)
     assert Trial(small, one + ":ablated", 0, 8).key == "small/mine:ablated/0/8"
+
+
+@pytest.fixture
+def played(small, tmp_path):
+    """A finished folder, and its one trial."""
+    (trial,) = trials([small], [], [0], 8)
+    bench.run([trial], tmp_path / "out", processes=1)
+    return tmp_path / "out", trial
+
+
+def otherwise(words: str):
+    """The zoom world of another source file, with other words in its questions or the same."""
+
+    def make(folder, **options):
+        path = make_zoom(folder, **options)
+        path.write_text(path.read_text().replace("what digit", words))
+        return path
+
+    return replace(worlds.get("zoom"), make=make)
+
+
+def test_a_world_that_is_made_otherwise_today_is_refused(played, monkeypatch):
+    out, trial = played
+    first = bench.run([trial], out)
+    folders = [p for p in (out / "worlds").iterdir() if p.is_dir()]
+    made = {p: p.stat().st_mtime_ns for f in folders for p in f.rglob("*.png")}
+    # Other code that makes the same: nothing is played or written again.
+    monkeypatch.setitem(worlds._things, "zoom", otherwise("what digit"))
+    assert bench.run([trial], out) == first
+    assert {p: p.stat().st_mtime_ns for f in folders for p in f.rglob("*.png")} == made
+    monkeypatch.setitem(worlds._things, "zoom", otherwise("which digit"))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("vtool.rl.methods.questions.code_of", lambda world: "changed")
+        with pytest.raises(DataError, match="other questions than world zoom makes today"):
+            bench.run([trial], out)
+    assert sorted(p for p in (out / "worlds").iterdir() if p.is_dir()) == sorted(folders)
+    # Made anew by other code: then it is the rows that are of other questions.
+    for folder in folders:
+        shutil.rmtree(folder)
+    with pytest.raises(DataError, match=r"other questions than those of ground .*small.yaml today"):
+        bench.run([trial], out)
+
+
+def test_rows_that_do_not_say_what_was_asked_are_believed(played, monkeypatch):
+    out, trial = played
+    path = out / bench.RESULTS
+    row = json.loads(path.read_text())
+    assert len(row["questions"]) == 16
+    shutil.rmtree(out / "worlds")
+    monkeypatch.setitem(worlds._things, "zoom", otherwise("which digit"))
+    # Published ones are, too: they were played elsewhere.
+    path.unlink()
+    assert bench.run([trial], out, known=[row]) == [row]
+    del row["questions"]
+    path.write_text(json.dumps(row) + "\n")
+    assert bench.run([trial], out) == [row]
+    assert not (out / "worlds").exists()
+
+
+def test_the_code_of_a_world_is_that_of_all_who_make_it(monkeypatch, tmp_path):
+    zoom, box = (code_of(worlds.get(name)) for name in ("zoom", "box"))
+    assert zoom == box  # one package of worlds
+    assert code_of(otherwise("what digit")) != zoom
+    source = tmp_path / "my_worlds.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    told = []
+    for number in "12":
+        source.write_text(f"def draw(rng, split):\n    return {number}\n")
+        draw = importlib.import_module("my_worlds").draw
+        told.append(code_of(replace(worlds.get("zoom"), make=maker("mine", draw))))
+    assert len({zoom, *told}) == 3
+
+
+def test_a_task_file_of_ones_own_is_read_by_its_rows(tmp_path):
+    (tmp_path / "tasks.jsonl").write_text("{}")
+    recipe = replace(ground_of("zoom"), data=DataSpec(path=str(tmp_path / "tasks.jsonl")))
+    recipe = replace(recipe, eval=replace(recipe.eval, data=DataSpec(path=str(tmp_path))))
+    before = questions_of(recipe)
+    (tmp_path / "tasks.jsonl").write_text("{ }")
+    assert questions_of(recipe) != before
 
 
 def test_a_folder_has_one_runner_at_a_time(small, tmp_path):

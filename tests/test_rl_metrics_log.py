@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from vtool.rl.live_table import LiveTable, curve, number, order, plain_line
 from vtool.rl.metrics_log import MetricsLog, read_metrics
+from vtool.rl.stages import Stage
 
 METRICS = {
     "reward/total": 0.52,
@@ -186,6 +187,24 @@ def test_the_table_shows_every_metric_and_its_course():
     assert "step 2 of 60" in text
     assert "▁█" in text
     assert "an alarm" in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_step_of_a_stage_is_said_with_its_stage(terminal):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=100, height=60, highlight=False)
+    with LiveTable(console) as live:
+        live.begin(Stage(1, 2, "grpo", 20))
+        live.update(20, {"accuracy": 0.5})
+        live.begin(Stage(2, 2, "dgrpo", 60))
+        live.say("an alarm")
+        live.update(5, {"accuracy": 0.6})
+    text = out.getvalue()
+    assert "stage 2/2 (dgrpo), an alarm" in text
+    wanted = ["stage 1 of 2 (grpo), step 20 of 20", "stage 2 of 2 (dgrpo), step 5 of 60"]
+    if not terminal:
+        wanted = [w.replace(" of ", "/") + " accuracy" for w in wanted]
+    assert all(w in text for w in wanted)
 
 
 def test_names_with_brackets_are_shown_as_they_are():

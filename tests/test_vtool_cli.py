@@ -17,7 +17,7 @@ from PIL import Image as PILImage
 from vtool import cli
 from vtool.camera import Camera
 from vtool.commands.run_tool import keep, read_value
-from vtool.errors import EngineError, MediaError, RecipeError
+from vtool.errors import EngineError, MediaError, RecipeError, install_line
 from vtool.geometry import Mask
 from vtool.media import Image
 from vtool.needs import Package, Program
@@ -238,7 +238,7 @@ def test_what_a_tool_lacks_is_listed_with_its_fix(monkeypatch, capsys):
     code, out, _ = run(["tools"], capsys)
     assert code == 0
     assert "needs extra" in out
-    assert "look lacks no_such_library: pip install 'vtool-agent[vision]'" in out
+    assert f"look lacks no_such_library: {install_line('vision')}" in out
     code, out, _ = run(["tools", "--json"], capsys)
     found = {t["name"]: t for t in json.loads(out)}
     assert found["zoom"]["state"] == "ready"

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from vtool import doctor
+from vtool import doctor, errors
 from vtool.doctor import State, examine
+from vtool.needs import Package
 
 FULL = {
     "torch": "2.13.0",
@@ -79,13 +80,24 @@ def test_an_interpreter_that_dies_on_import_is_an_answer(monkeypatch):
     assert "more than" in str(doctor.ask_interpreter()["torch_error"])
 
 
-def test_install_line_fits_where_one_stands(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert doctor.install_line("train") == 'pip install "vtool-agent[train]"'
+def test_what_is_missing_is_answered_with_one_line_everywhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(errors, "HOME", tmp_path)
+    assert errors.install_line("train") == 'pip install "vtool-agent[train]"'
     (tmp_path / "constraints").mkdir()
     (tmp_path / "constraints" / "cpu.txt").touch()
     (tmp_path / "pyproject.toml").touch()
-    assert doctor.install_line("x") == 'pip install -c constraints/cpu.txt -e ".[x]"'
+    line = errors.install_line("train")
+    assert line == f'pip install -c "{tmp_path}/constraints/cpu.txt" -e "{tmp_path}[train]"'
+    monkeypatch.chdir(tmp_path)
+    line = errors.install_line("train")
+    assert line == 'pip install -c constraints/cpu.txt -e ".[train]"'
+    # The doctor, the list of tools and who imports: all three.
+    lack = Package("no_such_library", "train").lack(None)
+    assert lack is not None
+    assert finding({}, "engine hf").fix == lack.fix == line
+    with pytest.raises(errors.MissingExtra) as told:
+        errors.require("no_such_library", "train")
+    assert f"run `{line}`" in str(told.value)
 
 
 def test_the_real_thing():

@@ -91,7 +91,7 @@ def test_registries_refuse_doubles_and_offer_the_nearest():
 
 
 def test_a_missing_library_is_answered_with_the_install_line():
-    with pytest.raises(MissingExtra, match=r"pip install 'vtool-agent\[demo\]'"):
+    with pytest.raises(MissingExtra, match=r"run `pip install .*\[demo\]\"`"):
         require("no_such_library_at_all", "demo")
 
 

@@ -220,6 +220,16 @@ def test_the_page_is_what_the_code_says():
     assert done.returncode == 0, done.stderr
 
 
+def test_no_two_worlds_are_told_in_the_same_words():
+    text = (ROOT / "docs" / "worlds" / "index.md").read_text(encoding="utf-8")
+    sections = text.partition("## The worlds")[2].split("### ")[1:]
+    told = {part.split()[0]: part.split("\n\n")[1:3] for part in sections}
+    assert sorted(told) == worlds.names()
+    for which in (0, 1):
+        said = [paragraphs[which] for paragraphs in told.values()]
+        assert len(set(said)) == len(said), said
+
+
 def test_a_sample_of_the_other_split_is_refused(tmp_path):
     from vtool.worlds.files import Sample, maker
 

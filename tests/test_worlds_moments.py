@@ -17,14 +17,18 @@ from vtool.data import load_tasks
 from vtool.data_check import check_data
 from vtool.errors import DataError
 from vtool.geometry import Span
-from vtool.media import Clip
+from vtool.media import Clip, Image
 from vtool.metrics import exact_match
 from vtool.task import Answer, Grounded, Spans
 from vtool.temporal import spans_iou
+from vtool.video.budget import middles
 from vtool.video.source import Video
 from vtool.worlds.moments import GLANCE, Ask, Moment, draw
 from vtool.worlds.moments_files import make, write_video
 from vtool.worlds.moments_play import at_random, best, blind, resampler
+from vtool.worlds.moments_world import FOUND, WORDS_CHANCE
+from vtool.worlds.score import HALF
+from vtool.worlds.world import worlds
 from vtool.worlds.zoom import Split, split_of
 
 
@@ -177,6 +181,24 @@ def test_a_glance_alone_is_at_chance(files):
     assert share[Ask.WHAT] == pytest.approx(1 / 8, abs=0.04)
     assert share[Ask.WHERE] == pytest.approx(1 / 4, abs=0.05)
     assert np.mean([o for _, o in rows[Ask.WHEN]]) < 0.35
+
+
+def test_the_chance_that_is_told_is_that_of_guessing():
+    """By drawing alone, without files: the words by count, the span by the rule of the world."""
+    rng, count, found = np.random.default_rng(0), 4000, 0
+    for number in range(count):
+        moment = draw((6 << 32) + number, split="held_out")
+        rows = [moment.row_at(t) for t in middles(Span(0.0, moment.seconds), GLANCE)]
+        times = tuple(int(moment.ticks[r]) / 10 for r in rows)
+        glance = Clip(tuple(Image(moment.frame(r)) for r in rows), times)
+        spans = read_spans(blind(glance, rng, Ask.WHEN)).spans
+        found += spans_iou(spans or (), [moment.span]) >= HALF
+    assert found / count == pytest.approx(FOUND, abs=0.02)
+    share = found / count
+    assert worlds.get("moments").chance == pytest.approx(
+        (1 / 8 + 1 / 4 + share + share / 8) / 4, abs=0.006
+    )
+    assert pytest.approx((1 / 8 + 1 / 4 + 1 / 8) / 3) == WORDS_CHANCE
 
 
 def test_pixels_of_a_glance_hold_nothing_of_colour_or_place():

@@ -11,7 +11,7 @@ import pytest
 from toy_run import toy_recipe
 from vtool.rl.assembly import open_tasks
 from vtool.rl.dry_run import check_parts
-from vtool.rl.methods.play import filed
+from vtool.rl.methods.questions import filed
 from vtool.rl.recipe import DataSpec, load_recipe
 from vtool.rl.train import train
 from vtool.rl.world_files import write_world

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -72,11 +72,12 @@ class Commands(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """A plain table: name and first sentence."""
-        print("Usage: vtool [--debug] COMMAND ...\n")
+        print("Usage: vtool [--debug] [--import FILE]... COMMAND ...\n")
         print("Train, run and measure vision-language agents that think with images.\n")
         for name in self.list_commands(ctx):
             print(f"  {name:<8} {self._summary(ctx, name)}")
-        print("\n`vtool COMMAND --help` says more.")
+        print("\n`vtool COMMAND --help` says more. `vtool --import my_tools.py COMMAND` brings")
+        print("what that file registers: tools, rewards, benchmarks of yours.")
 
     def _summary(self, ctx: Any, name: str) -> str:
         try:
@@ -95,9 +96,17 @@ class Commands(TyperGroup):
 
 
 def _options(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    own: Annotated[
+        list[str] | None,
+        typer.Option("--import", metavar="FILE", help="Code of yours; may be said again."),
+    ] = None,
 ) -> None:
     """Train, run and measure vision-language agents that think with images."""
+    if own:
+        from vtool.own_code import import_own
+
+        import_own(own)
 
 
 def _root() -> Any:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 
+from vtool.errors import DISTRIBUTION, install_line
 from vtool.shipped import shipped_checkpoints
 
-DISTRIBUTION = "vtool-agent"
 _PROBE_SECONDS = 120.0
 
 
@@ -104,13 +104,6 @@ def ask_interpreter() -> Mapping[str, object]:
     except (IndexError, ValueError):
         return {"torch_error": f"the interpreter ended with code {done.returncode} on import"}
     return seen if isinstance(seen, dict) else {}
-
-
-def install_line(extra: str) -> str:
-    """The command that brings an extra, for a checkout or for an installed package."""
-    if os.path.exists("constraints/cpu.txt") and os.path.exists("pyproject.toml"):
-        return f'pip install -c constraints/cpu.txt -e ".[{extra}]"'
-    return f'pip install "{DISTRIBUTION}[{extra}]"'
 
 
 def _python() -> Finding:

@@ -12,6 +12,7 @@ import importlib
 import json
 from collections.abc import Iterable
 from enum import StrEnum
+from pathlib import Path
 from types import ModuleType
 
 
@@ -141,18 +142,10 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(repr(c) for c in close)}?)" if close else ""
 
 
-_INSTALL = {
-    "train": "pip install -c constraints/cpu.txt 'vtool-agent[train]'",
-    "lora": "pip install 'vtool-agent[lora]'",
-    "photos": "pip install 'vtool-agent[photos]'",
-    "video": "pip install 'vtool-agent[video]'",
-    "vision": "pip install 'vtool-agent[vision]'",
-    "segment": "pip install 'vtool-agent[segment]'",
-    "spatial": "pip install 'vtool-agent[spatial]'",
-    "eval": "pip install 'vtool-agent[eval]'",
-    "mcp": "pip install 'vtool-agent[mcp]'",
-    "demo": "pip install 'vtool-agent[demo]'",
-}
+DISTRIBUTION = "vtool-agent"
+"""The name under which this package is installed."""
+HOME = Path(__file__).resolve().parent.parent
+"""The checkout, where this code runs from one."""
 
 
 def require(module: str, extra: str) -> ModuleType:
@@ -174,5 +167,15 @@ def require(module: str, extra: str) -> ModuleType:
 
 
 def install_line(extra: str) -> str:
-    """The exact command that brings an extra of this distribution."""
-    return _INSTALL.get(extra, f"pip install 'vtool-agent[{extra}]'")
+    """The exact command that brings an extra: into this checkout, or for the installed package."""
+    pins, project = HOME / "constraints" / "cpu.txt", HOME / "pyproject.toml"
+    if not (pins.is_file() and project.is_file()):
+        return package_line(extra)
+    if Path.cwd().resolve() == HOME:
+        return f'pip install -c constraints/cpu.txt -e ".[{extra}]"'
+    return f'pip install -c "{pins}" -e "{HOME}[{extra}]"'
+
+
+def package_line(extra: str) -> str:
+    """The same for the package alone, wherever this code runs: what documents say."""
+    return f'pip install "{DISTRIBUTION}[{extra}]"'

@@ -10,6 +10,8 @@ from ..markup import Html, join, tag
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 360, 170, 42, 24
 LARGEST = 1e30
+FEW = 5
+"""Steps up to which each is marked: a line through one point shows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,10 @@ def plot(title: str, lines: Sequence[Line]) -> Html:
         anchor = "start" if step == x0 else "end"
         marks.append(tag("text", f"{step:.0f}", x=f"{x:.1f}", y=HEIGHT - 6, text_anchor=anchor))
     for k, line in enumerate(lines):
-        at = " ".join(
-            f"{'L' if i else 'M'}{_x(x, x0, x1):.1f} {_y(y, low, high):.1f}"
-            for i, (x, y) in enumerate(line.points)
-        )
-        marks.append(tag("path", d=at, class_=f"s{k % 4}"))
+        at = [(f"{_x(x, x0, x1):.1f}", f"{_y(y, low, high):.1f}") for x, y in line.points]
+        marks.append(tag("path", d="M" + " L".join(map(" ".join, at)), class_=f"s{k % 4}"))
+        for x, y in at if len(at) <= FEW else ():
+            marks.append(tag("circle", cx=x, cy=y, r=1.5, class_=f"s{k % 4}"))
     told = ", ".join(f"{line.name} {line.points[-1][1]:.3g}" for line in lines)
     svg = tag(
         "svg",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from vtool.errors import DataError, VToolError
+from vtool.own_code import import_own, named
 
 from ..lock import RunLock
 from .play import Row, laid_out, play_trial
-from .trial import Trial, files_digest, recipe_of
+from .questions import questions_of
+from .trial import START, Trial, files_digest, recipe_of
 
 RESULTS = "results.jsonl"
 Told = Callable[[int, int, dict[str, Any]], None]
@@ -46,16 +48,19 @@ def run(
 
     Raises:
         RecipeError: A method or a ground that is not there.
-        DataError: The results cannot be read, or two trials would share a name in them.
+        DataError: The results cannot be read, two trials would share a name in them, or what they
+            hold was asked otherwise.
         CheckpointError: Another runner is at work in the folder.
     """
     check_names(wanted)
     out.mkdir(parents=True, exist_ok=True)
     with RunLock(out):
         mend(out / RESULTS)
-        done = {row["key"]: row for row in (*known, *read_results(out / RESULTS))}
+        mine = {row["key"]: row for row in read_results(out / RESULTS)}
+        done = {**{row["key"]: row for row in known}, **mine}
         left = [t for t in dict.fromkeys(wanted) if not is_done(t, done.get(t.key), out)]
         prepare(left, out)
+        check_questions([t for t in wanted if t not in left], mine, out)
         for number, row in enumerate(played(left, out, processes), 1):
             done[row["key"]] = row
             with (out / RESULTS).open("a", encoding="utf-8") as file:
@@ -102,6 +107,34 @@ def is_done(trial: Trial, row: dict[str, Any] | None, out: Path) -> bool:
     return True
 
 
+def check_questions(
+    finished: Sequence[Trial], mine: Mapping[str, Mapping[str, Any]], out: Path
+) -> None:
+    """Refuse numbers of questions that are not those of today.
+
+    Rows that do not say what was asked, as older ones do not, are believed.
+
+    Args:
+        finished: Trials that are not played again.
+        mine: Rows of the folder, by key.
+        out: The folder.
+
+    Raises:
+        DataError: A world or a task file changed since.
+    """
+    asked: dict[str, str] = {}
+    for trial in finished:
+        then = mine.get(trial.key, {}).get("questions")
+        if then and trial.ground not in asked:
+            start = recipe_of(Trial(trial.ground, START, 0, 0))
+            asked[trial.ground] = questions_of(laid_out(start, out))
+        if then and asked[trial.ground] != then:
+            raise DataError(
+                f"{out / RESULTS} holds {trial.key} as it was played on other questions than those "
+                f"of ground {trial.ground} today: choose another --out, or remove {out}"
+            )
+
+
 def mend(path: Path) -> None:
     """Take half a line off the end, as a machine that went down leaves it.
 
@@ -137,7 +170,8 @@ def played(left: Sequence[Trial], out: Path, processes: int) -> Iterator[dict[st
         return
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     context, others = get_context("spawn"), set(active_children())
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=end_at_once) as pool:
+    ready: dict[str, Any] = {"initializer": begin, "initargs": (named(),)}
+    with ProcessPoolExecutor(processes, mp_context=context, **ready) as pool:
         waiting = {pool.submit(play_trial, trial, out): trial for trial in left}
         broken: BaseException | None = None
         try:
@@ -157,9 +191,13 @@ def played(left: Sequence[Trial], out: Path, processes: int) -> Iterator[dict[st
         raise broken
 
 
-def end_at_once() -> None:
-    """End at ctrl-C: as an exception inside a step it would be minutes in coming."""
+def begin(own: Sequence[str]) -> None:
+    """Make a process ready: it knows the user's code that this one was told to import.
+
+    It ends at ctrl-C: as an exception inside a step that would be minutes in coming.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    import_own(own)
 
 
 def cancel(waiting: Iterable[Future[Row]]) -> None:

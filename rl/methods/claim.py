@@ -59,7 +59,9 @@ def needed(row: Row) -> float:
 
 def learning_calls(row: Row) -> float:
     """Sampled turns beyond one an attempt, while learning: shared turns count once."""
-    return float(row["turns"] - row["episodes"]) / max(1, row["episodes"])
+    # The turns of refused groups are among those sampled; rows of old tell no such attempts.
+    attempts = row.get("played", row["episodes"])
+    return float(row["turns"] - attempts) / max(1, attempts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,21 +133,22 @@ def numbers(text: str) -> list[int]:
 
 
 def _finish(rows: Sequence[dict[str, Any]], out: Path, json: bool) -> None:
-    from .report import by_budget, claims_json, claims_table, curves, pairs_table, table
+    from .curves import redraw
+    from .report import by_budget, claims_json, claims_table, pairs_table, table
 
     if json:
         print_json({"rows": rows, "claims": claims_json(rows)})
         _check_some(rows)
         return
     budgets = by_budget(rows)
+    drawn = redraw(budgets, out)
     for budget, mine in budgets.items():
         if len(budgets) > 1:
             typer.echo(f"## {budget} sampled tokens\n")
         parts = (table(mine), pairs_table(mine), claims_table(mine))
         typer.echo("\n\n".join(part for part in parts if part) + "\n")
-        if any(r["curve"] for r in mine):
-            name = "curves.svg" if len(budgets) == 1 else f"curves-{budget}.svg"
-            typer.echo(f"curves: {curves(mine, out / name)}\n")
+        if budget in drawn:
+            typer.echo(f"curves: {drawn[budget]}\n")
     _check_some(rows)
 
 

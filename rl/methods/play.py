@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vtool.errors import RecipeError, VToolError
+from vtool.errors import VToolError
 from vtool.record import Episode
 from vtool.statistics import count_episode
 from vtool.task import Task
@@ -21,12 +21,12 @@ from ..assembly import open_tasks, quiet_libraries, seed_everything
 from ..collect import Collected, TooManyFailures
 from ..group_filter import FilterSpec
 from ..learner import LearnerStopped
-from ..recipe import DataSpec, Recipe
+from ..recipe import Recipe
 from ..rollout_sampler import Flat
 from ..tool_names import in_evaluation
 from ..trainer import Trainer
-from ..world_files import write_world
 from .demonstrations import with_demonstrations
+from .questions import filed, questions_of
 from .trial import START, Trial, files_digest, name_of, recipe_of
 
 CURVE = ("accuracy", "reward/total", "tool_rate", "calls", "entropy", "dead_groups", "replayed")
@@ -45,13 +45,15 @@ class Row:
         tokens: Sampled tokens that training took, refused groups and lost branches counted.
         budget: That it was to take.
         steps: Optimisation steps.
-        episodes: Attempts that were played to learn from, refused groups left out.
+        episodes: Attempts that were learnt from: those of refused groups are left out.
+        played: Attempts that were played, refused groups among them; stored ones are none.
         turns: Completions that were sampled; a turn that attempts share counts once.
         seconds: Of training, on whatever else the machine did.
         curve: For each step the tokens so far and the numbers in `CURVE`.
         held_out: See `measure`.
         error: Why there are no numbers: the method and the ground do not go together.
         files: Hash of what recipe files of yours said; empty where ground and method are shipped.
+        questions: Hash of what was asked, in training and held out.
     """
 
     key: str
@@ -62,12 +64,14 @@ class Row:
     tokens: int = 0
     steps: int = 0
     episodes: int = 0
+    played: int = 0
     turns: int = 0
     seconds: float = 0.0
     curve: Sequence[Mapping[str, float]] = ()
     held_out: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
     files: str = ""
+    questions: str = ""
 
 
 def play_trial(trial: Trial, out: Path) -> Row:
@@ -85,6 +89,7 @@ def play_trial(trial: Trial, out: Path) -> Row:
     try:
         row = dataclasses.replace(row, files=files_digest(trial))
         recipe = laid_out(recipe_of(trial), out)
+        row = dataclasses.replace(row, questions=questions_of(recipe))
         seed_everything(recipe.seed, recipe.threads)
         trainer = Trainer(recipe, out / "worlds")
         try:
@@ -97,13 +102,14 @@ def play_trial(trial: Trial, out: Path) -> Row:
 
 def learnt(trainer: Trainer, trial: Trial, row: Row) -> Row:
     """The row of a trial that can be played."""
-    began, curve, episodes = time.monotonic(), [], 0
+    began, curve, episodes, played = time.monotonic(), [], 0, 0
     steps = 0 if trial.method == START else trainer.recipe.steps
     tokens = 0
     while trainer.step_number < steps and tokens < trial.tokens:
         metrics, collected = asyncio.run(trainer.step())
         tokens = trainer.engine.counters.decoded_tokens
         episodes += int(metrics["episodes"])
+        played += len(collected.judged)
         told = {**metrics, **accuracy_of_all(collected)}
         kept = {k: round(float(told[k]), 5) for k in CURVE if k in told}
         curve.append({"tokens": tokens, **kept})
@@ -113,6 +119,7 @@ def learnt(trainer: Trainer, trial: Trial, row: Row) -> Row:
         tokens=tokens,
         steps=trainer.step_number,
         episodes=episodes,
+        played=played,
         turns=turns,
         seconds=round(spent, 2),
         curve=curve,
@@ -141,17 +148,6 @@ def laid_out(recipe: Recipe, out: Path) -> Recipe:
         eval=dataclasses.replace(recipe.eval, data=filed(recipe.eval.data, out)),
     )
     return with_demonstrations(found, out)
-
-
-def filed(spec: DataSpec, out: Path) -> DataSpec:
-    """The same tasks, read from a folder that is named after how they were made."""
-    if spec.path is not None:
-        return spec
-    if spec.worlds:
-        raise RecipeError(f"a ground is one world, not {', '.join(spec.worlds)}")
-    told = [f"{k}-{v}" for k, v in sorted(spec.options.items())]
-    folder = out / "worlds" / "_".join([spec.world, *told]).replace("/", "-")
-    return dataclasses.replace(spec, path=str(write_world(spec, folder)))
 
 
 def measure(trainer: Trainer) -> dict[str, Any]:

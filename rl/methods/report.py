@@ -1,14 +1,11 @@
-"""What came of a comparison: tables of every ground, the claims, curves."""
+"""What came of a comparison: tables of every ground, and the claims."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from pathlib import Path
 from typing import Any
-
-from vtool.errors import require
 
 from .claim import LEVEL, Claim, Expected, Finding, Wish, accuracy, findings
 from .claims import CLAIMS
@@ -43,12 +40,12 @@ def ground_table(ground: str, rows: Sequence[Row]) -> str:
         f"### {ground}",
         "",
         "| method | seeds | accuracy | deviation | calls | tokens a question | sampled | steps |"
-        " attempts | turns |",
+        " learnt from | turns |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     told = [method_line(m, [r for r in rows if r["method"] == m]) for m in methods]
     lines += [line for _, line in sorted(told, key=lambda t: -t[0])]
-    notes = [*priced(rows), *short(rows), *refusals(rows)]
+    notes = [*priced(rows), *filtered(rows), *short(rows), *refusals(rows)]
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 
@@ -64,6 +61,20 @@ def priced(rows: Sequence[Row]) -> list[str]:
     ranked = sorted(left.items(), key=lambda pair: -pair[1])
     told = ", ".join(f"{m} {value:.3f}" for m, value in ranked)
     return [f"* accuracy less what calls cost in this world: {told}"]
+
+
+def filtered(rows: Sequence[Row]) -> list[str]:
+    """Which methods played more attempts than they learnt from, as a filter of groups does."""
+    notes = []
+    for method in dict.fromkeys(r["method"] for r in rows):
+        mine = [r for r in rows if r["method"] == method and r["error"] is None and "played" in r]
+        played, kept = (sum(int(r[k]) for r in mine) for k in ("played", "episodes"))
+        if played > kept:
+            notes.append(
+                f"* {method}: {played / len(mine):.0f} attempts were played; "
+                f"{1 - kept / played:.0%} of them, in refused groups, were not learnt from"
+            )
+    return notes
 
 
 def short(rows: Sequence[Row]) -> list[str]:
@@ -190,62 +201,6 @@ def difference(f: Finding) -> str:
     """The difference with its interval, where there are seeds enough for one."""
     gap = f"{f.first - f.second:+.3f}"
     return f"{gap} ({f.low:+.3f} to {f.high:+.3f})" if isfinite(f.low) else gap
-
-
-def curves(rows: Sequence[Row], path: Path, *, window: int = 5) -> Path:
-    """Draw accuracy in training over sampled tokens, a panel a ground, a line a method.
-
-    Args:
-        rows: Of the comparison; lines are means over seeds.
-        path: An .svg or .png to write.
-        window: Steps over which a line is smoothed.
-
-    Raises:
-        MissingExtra: Without matplotlib.
-    """
-    matplotlib = require("matplotlib", "train")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    played = [r for r in rows if r["error"] is None and r["method"] != START and r["curve"]]
-    grounds = list(dict.fromkeys(r["ground"] for r in played))
-    figure, panels = pyplot.subplots(
-        1, len(grounds), figsize=(4.2 * len(grounds), 3.6), squeeze=False, layout="constrained"
-    )
-    for panel, ground in zip(panels[0], grounds, strict=True):
-        mine = [r for r in played if r["ground"] == ground]
-        for number, method in enumerate(dict.fromkeys(r["method"] for r in mine)):
-            xs, ys = smoothed([r for r in mine if r["method"] == method], window)
-            style = ("-", "--", ":")[number // 10 % 3]
-            panel.plot(xs, ys, style, label=method, linewidth=1.4)
-        panel.set_title(ground)
-        panel.set_xlabel("sampled tokens")
-        panel.grid(alpha=0.3)
-    panels[0][0].set_ylabel("accuracy of attempts")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
-    return path
-
-
-def smoothed(rows: Sequence[Row], window: int) -> tuple[list[float], list[float]]:
-    """Means over seeds at even places of the tokens, each over `window` steps."""
-    import numpy as np
-
-    end = min(r["curve"][-1]["tokens"] for r in rows)
-    places = np.linspace(0, end, 40)
-    lines = []
-    for row in rows:
-        curve = [c for c in row["curve"] if "accuracy" in c]
-        at = [c["tokens"] for c in curve]
-        values = np.array([c["accuracy"] for c in curve])
-        kernel = np.ones(min(window, len(values)))
-        even = np.convolve(values, kernel, "same") / np.convolve(
-            np.ones(len(values)), kernel, "same"
-        )
-        lines.append(np.interp(places, at, even))
-    return list(map(float, places)), list(map(float, np.mean(lines, axis=0)))
 
 
 def tools_table(rows: Sequence[Row]) -> str:

@@ -53,7 +53,10 @@ def state(tool: Tool) -> str:
 def tools(
     context: typer.Context, units: UnitsOption = Units.THOUSAND, json: AsJson = False
 ) -> None:
-    """List the tools with what each lacks here, if it lacks anything."""
+    """List the tools with what each lacks here, if it lacks anything.
+
+    Tools of your own join them: `vtool --import my_tools.py tools`.
+    """
     if context.invoked_subcommand is not None:
         return
     found = [registry.get(name) for name in registry]
@@ -97,6 +100,7 @@ def run(
 
     Pictures are its picture arguments in order, unless arguments name them by number. Boxes and
     points are pixels of the picture as it lies in the file, unless `--units` says otherwise.
+    A tool of your own: `vtool --import my_tools.py tools run darker -i photo.jpg box=[...]`.
     """
     from vtool.commands.run_tool import run_by_hand
 

@@ -69,6 +69,11 @@ TOOLS = World(
     best=best,
     guess=guess,
     chance=0.1,
+    page=(
+        "The picture and the questions are those of the zoom world with one zoom. As edges, "
+        "mirrored, turned or behind a grid, the digit is as small as before: a policy must pick "
+        "the tool that makes it larger, not merely call one."
+    ),
 )
 
 USELESS = World(
@@ -80,6 +85,11 @@ USELESS = World(
     guess=guess,
     chance=_FIRST_LOOK,
     needs_tool=False,
+    page=(
+        "Where a disc is, or which colour a place has, is seen at first sight. Whatever box is "
+        "asked for, the tool's picture is plain grey: a look gains nothing and costs no answer, so "
+        "that `calls` tells what a method pays for looking as such."
+    ),
 )
 
 COSTLY = World(
@@ -92,6 +102,11 @@ COSTLY = World(
     chance=0.55,
     price=0.2,
     note="chance is that of a policy that never calls: half are answered by the first look",
+    page=(
+        "One kind of question is about the place or the colour of a disc, which the first look "
+        "shows; the other about its digit, which only a zoom does. The price is taken off after "
+        "the play: a policy gains by telling the two kinds apart, not by looking always or never."
+    ),
 )
 
 FLAKY = World(
@@ -105,6 +120,11 @@ FLAKY = World(
     bound=1 - 0.5**TRIES + 0.5**TRIES * 0.1,
     limits=Limits(max_turns=TRIES + 1, seconds=600.0),
     note="three calls fit: one question in eight is never seen, and a tenth of these guessed",
+    page=(
+        "The questions are those of the zoom world with one zoom. A call fails by a toss of its "
+        "own, and a fault is told in words instead of a picture: the same call, asked again, may "
+        "work, so that giving up early is what a policy must unlearn."
+    ),
 )
 
 MISLEADING = World(
@@ -116,4 +136,9 @@ MISLEADING = World(
     guess=guess,
     chance=_FIRST_LOOK,
     needs_tool=False,
+    page=(
+        "Where a disc is, or which colour a place has, is seen at first sight. The tool's picture "
+        "is turned by half a circle, and every colour is exchanged for the next: a policy that "
+        "believes it is wrong, one that keeps to the first look is right."
+    ),
 )

@@ -11,6 +11,7 @@ import numpy as np
 from vtool.geometry import Span
 from vtool.media import Clip
 
+from .drawing import COLORS
 from .moments import Ask
 from .moments_files import make
 from .moments_play import at_random, blind, cued, flash_in, lit_rows, write_answer
@@ -20,6 +21,17 @@ from .world import World
 _VIDEO: Final = "$video_1"
 _FINE: Final = 0.25
 """Seconds below which an edge is known well enough."""
+_COLOR, _PLACE = 1 / len(COLORS), 1 / 4
+FOUND: Final = 0.295
+"""How often the middle of the dark stretch overlaps the flash by half (the span of `blind`).
+
+Of a stretch of length 1 the flash takes L, from .2 to .4, anywhere; the guess takes the middle .3.
+They overlap by half where their middles are at most (L + .3) / 6 apart, which has the probability
+(L + .3) / 3(1 - L): .290 on average. Frames on tenths of a second make it .295 (120 000 draws).
+"""
+WORDS_CHANCE: Final = (_COLOR + _PLACE + _COLOR) / 3
+"""How often the words of a guess are right, over the questions that want words: what a QA accuracy
+of this world must beat. It is no chance of the world's own rule, which wants the span as well."""
 
 
 def best(look: Look) -> Generator[Use, Seen, str]:
@@ -71,6 +83,9 @@ MOMENTS = World(
     tools=("resample",),
     best=best,
     guess=guess,
-    chance=0.19,
-    note="chance is that of guessing the word and the middle of the dark stretch, by 8000 draws",
+    chance=(_COLOR + _PLACE + FOUND + _COLOR * FOUND) / len(Ask),
+    note=(
+        "chance is that of guessing the word and the middle of the dark stretch, which overlaps by "
+        f"half in {FOUND:g} of the videos; of words alone (QA accuracy) it is {WORDS_CHANCE:.2f}"
+    ),
 )

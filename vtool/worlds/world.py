@@ -55,6 +55,7 @@ class World:
         price: What a call costs, in right answers.
         right: Whether an episode answers its task.
         note: What must be said beside its figures.
+        page: What its page tells beyond `about`; the docstring of its module where left out.
     """
 
     name: str
@@ -71,6 +72,7 @@ class World:
     price: float = 0.0
     right: Callable[[Task, Episode], bool] = right
     note: str = ""
+    page: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.chance <= 1 or not 0 < self.bound <= 1 or self.price < 0:
