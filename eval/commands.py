@@ -63,7 +63,9 @@ def evaluate(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
     tools: Annotated[
         str | None,
-        typer.Option(help="Tools on offer, by name, with commas; the benchmark's, or zoom."),
+        typer.Option(
+            help="Tools on offer, by name, with commas; the benchmark's, the checkpoint's, or zoom."
+        ),
     ] = None,
     control: Annotated[
         list[str] | None, typer.Option(help="Also run this control; may be said several times.")
@@ -132,14 +134,22 @@ def evaluate(
         check_fit(settings.metric, chosen, opened.benchmark.says if opened.benchmark else accepted)
     if k > 1 and temperature == 0:
         typer.echo("at temperature 0 attempts differ by the luck of tools alone", err=True)
-    offered = opened.tools if tools is None else tools.split(",")
-    toolbox = Toolbox([t.strip() for t in offered if t.strip()])
+    toolbox = Toolbox(_offered(tools, opened, model))
     variants = _variants(settings, toolbox, control or (), ablation, sweep)
     play = _Play(opened, chosen, out, asked, predict_only, concurrency, decoders)
     reports = play.rescore(variants) if rescore else play.run(variants, model)
     _tell(reports, out, json)
     if any(r.broken and not r.total.attempts for r in reports):
         raise typer.Exit(1)  # scripts must not go on with the number of nothing
+
+
+def _offered(tools: str | None, opened: Opened, model: str) -> list[str]:
+    """Names of the tools on offer: those asked for, a benchmark's, or the checkpoint's own."""
+    from vtool.loading import tools_of
+
+    if tools is not None:
+        return [t.strip() for t in tools.split(",") if t.strip()]
+    return list(opened.tools if opened.benchmark else tools_of(model))
 
 
 class _Play:

@@ -27,6 +27,7 @@ from vtool.media import Image
 from vtool.message import Role, Show
 from vtool.task import Answer
 from vtool.toolbox import Toolbox
+from vtool.worlds.world import worlds
 
 
 class Opened(list):
@@ -303,6 +304,18 @@ def test_a_file_of_one_s_own_in_one_line(tmp_path, capsys):
     # Of an ablation the run with the chosen tools is the plain one.
     same = ["eval", "compare", str(tmp_path / "a"), str(tmp_path / "b")]
     assert vtool(same, capsys) == both
+
+
+def test_tools_are_those_that_the_checkpoint_was_trained_with(tmp_path, capsys):
+    pytest.importorskip("av")
+    path = worlds.get("moments").make(tmp_path / "w", seed=3, videos=1, split="held_out")
+    words = ["eval", str(path), "--model", "tiny/moments", "--json", "--out"]
+    report = json.loads(vtool([*words, str(tmp_path / "own")], capsys))[0]
+    assert set(report["tools"]) == {"resample"}
+    assert report["total"]["valid_call_rate"] == 1.0
+    chosen = [*words, str(tmp_path / "zoom"), "--tools", "zoom"]
+    report = json.loads(vtool(chosen, capsys))[0]
+    assert report["total"]["valid_call_rate"] == 0.0
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import pytest
 
 from vtool import cli, loading
 from vtool.errors import CheckpointError, DataError
-from vtool.loading import find_checkpoint
+from vtool.loading import find_checkpoint, tools_of
 from vtool.media import Image
 from vtool.shipped import shipped, shipped_checkpoints
 from vtool.trace import read_trace
+from vtool.worlds.moments import draw as draw_moment
+from vtool.worlds.moments_files import write_video
 from vtool.worlds.zoom import draw
 
 
@@ -95,10 +97,32 @@ def test_a_question_is_answered_step_by_step_and_kept(tmp_path, capsys):
     assert told["steps"][1]["results"][0]["pictures"] == ["image_2"]
 
 
+def test_a_video_is_glanced_at_and_looked_into_with_the_policys_own_tools(tmp_path, capsys):
+    pytest.importorskip("av")
+    write_video(tmp_path / "v.mp4", draw_moment(5))
+    (tmp_path / "bad.mp4").write_text("no video")
+    asked = ["what colour is the flash?", "--model", "tiny/moments", "--json"]
+    code, said, _ = run(
+        ["ask", str(tmp_path / "v.mp4"), *asked, "--out", str(tmp_path / "out")], capsys
+    )
+    told = json.loads(said)
+    assert code == 0
+    assert told["steps"][0]["calls"][0]["name"] == "resample"
+    assert told["steps"][1]["results"][0]["pictures"] == ["clip_2"]
+    code, _, err = run(["ask", str(tmp_path / "bad.mp4"), *asked], capsys)
+    assert (code, "bad.mp4: the file is no video" in err) == (2, True), err
+
+
+def test_tools_are_the_checkpoints_own_or_zoom(tmp_path):
+    assert tools_of("tiny/moments") == ("resample",)
+    assert {"zoom", "segment", "depth_at"} < set(tools_of("tiny/joint"))
+    assert tools_of(tmp_path) == ("zoom",)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["ask", "what is it?"], 2, "at least one picture"),
+        (["ask", "what is it?"], 2, "expected a picture or video"),
         (["ask", "missing.png", "what?"], 2, "cannot read picture"),
         (
             ["ask", "PIC", "what?", "--model", "nothing"],

@@ -25,6 +25,10 @@ from vtool.video.budget import SLACK_S, length, middles, read_clip
 from vtool.video.errors import VideoError
 from vtool.video.source import Video
 
+SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")
+"""What files of videos are called."""
+GLANCE = 8
+"""Frames of a first look, where nobody says how many."""
 MAX_GLANCE = 128
 """Frames that a question may show of one video."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vtool.engines.base import TokenEngine
 from vtool.errors import CheckpointError, require
-from vtool.pairs import load_renderer
+from vtool.pairs import RenderSettings, load_renderer
 from vtool.record import Sampling
 from vtool.seat import Seat
 from vtool.shipped import shipped, shipped_checkpoints
@@ -69,6 +69,15 @@ def load_policy(
     # Half precision where the hardware is made for it; log-prob parity is told for float32.
     dtype = torch.float32 if where == "cpu" else torch.bfloat16
     return Policy(folder, renderer, HFEngine.load(folder, dtype=dtype, device=where))
+
+
+def tools_of(name: str | Path) -> tuple[str, ...]:
+    """Tools that a checkpoint says it was trained with; `zoom` where it says nothing.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, or its `vtool.json` is damaged.
+    """
+    return RenderSettings.read(find_checkpoint(name)).tools or ("zoom",)
 
 
 def quiet_library() -> None:

@@ -162,6 +162,7 @@ class AskTab(ABC):
             api_name="stop" if self.name == "image" else f"stop_{self.name}",
             queue=False,
         )
+        self.model.change(self.offered, self.model, self.offer, **quiet)
         self.media.change(
             self.preview, [self.media], [*self.panels.all, *self.pen.outputs], **quiet
         )
@@ -180,6 +181,12 @@ class AskTab(ABC):
             return gr.skip(), gr.skip()
         example = self.examples[int(number)]
         return str(example.path), example.question
+
+    def offered(self, model: str) -> Update:
+        """Offer what a policy was trained with."""
+        ready = ready_tools()
+        own = [t for t in self.studio.policies.tools(model) if t in ready]
+        return gr.update(value=own or list(self.tools))
 
     def preview(self, path: str | None, request: gr.Request) -> Update:
         """Show a file that was chosen, before anything is asked."""

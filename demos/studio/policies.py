@@ -6,8 +6,10 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from vtool.errors import UnknownName
+from vtool.loading import tools_of
 from vtool.record import Sampling
 from vtool.seat import Seat
 from vtool.shipped import shipped_checkpoints
@@ -15,8 +17,8 @@ from vtool.shipped import shipped_checkpoints
 from .script import script_seat
 
 SCRIPT = "script"
-VIDEO = "tiny/moments"
-"""The shipped policy that looks into videos."""
+VIDEO_TOOL = "resample"
+"""What a shipped policy looks into videos with."""
 _PREFIX_BYTES = 1 << 25
 _VISION_BYTES = 1 << 24
 
@@ -57,8 +59,15 @@ class Policies:
         Args:
             video: For questions about a video, rather than about a picture.
         """
-        shipped = [n for n in shipped_checkpoints() if (n == VIDEO) == video]
-        return [*self.more, *shipped, *self.made, SCRIPT]
+        own = {name: tools_of(name) for name in shipped_checkpoints()}
+        fit = [n for n, tools in own.items() if any((t == VIDEO_TOOL) == video for t in tools)]
+        # Who does nothing else comes first.
+        return [*self.more, *sorted(fit, key=lambda n: len(own[n])), *self.made, SCRIPT]
+
+    def tools(self, name: str) -> tuple[str, ...]:
+        """Tools that a policy was trained with; nothing where only loading it would tell."""
+        here = name in shipped_checkpoints() or (name in self.more and Path(name).is_dir())
+        return tools_of(name) if here else ()
 
     async def get(self, name: str) -> Cast:
         """The policy of that name; the first time this takes as long as loading takes.

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from vtool.data_video import SUFFIXES
 from vtool.errors import DataError, VToolError
 from vtool.tool import tools
 from vtool.toolspec import VALUE_KINDS, Kind, Param
@@ -17,7 +18,7 @@ from .guard import asked_at
 from .panels import notice
 from .studio import Studio
 from .viewer import make_panel, read_box_on
-from .workbench import PICTURES, VIDEOS, WRITTEN, Workbench, example, missing, to_json, write_box
+from .workbench import PICTURES, WRITTEN, Workbench, example, missing, to_json, write_box
 
 FIRST = "zoom"
 _FIELD = {"interactive": True, "min_width": 140}
@@ -66,7 +67,7 @@ class ToolsTab:
             self.files = gr.File(
                 label="Pictures and videos",
                 file_count="multiple",
-                file_types=["image", *VIDEOS],
+                file_types=["image", *SUFFIXES],
                 height=120,
                 scale=3,
                 min_width=180,

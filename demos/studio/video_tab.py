@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from vtool.data_video import glance
+from vtool.data_video import GLANCE, SUFFIXES, glance
 from vtool.errors import DataError, ModelFault
 from vtool.video.errors import VideoError
 from vtool.video.source import Video
@@ -19,9 +19,6 @@ from .session import Place
 from .timeline import clips, plain_timeline, timeline
 from .viewer import FIRST
 from .world import outside
-
-GLANCE = 8
-"""Frames of a video that a question shows."""
 
 
 class VideoTab(AskTab):
@@ -36,7 +33,7 @@ class VideoTab(AskTab):
         """A video by file."""
         return gr.File(
             label="Video",
-            file_types=[".mp4", ".mkv", ".webm", ".mov", ".avi"],
+            file_types=list(SUFFIXES),
             type="filepath",
             height=176,
             scale=3,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vtool.data_video import SUFFIXES
 from vtool.dialects.hermes import Hermes
 from vtool.errors import DataError
 from vtool.geometry import Box, Point, Shape, Span
@@ -23,7 +24,6 @@ from .weight import MOST_BYTES, held, weight
 
 MOST = 64
 """Files and results that are kept for one visitor; a fresh bench begins with none."""
-VIDEOS = (".mp4", ".mkv", ".webm", ".mov", ".avi")
 PICTURES = frozenset({Kind.IMAGE, Kind.CLIP})
 WRITTEN = PLACE_KINDS | {Kind.SPAN, Kind.NUMBERS, Kind.STRINGS}
 """Kinds that are written as a list."""
@@ -61,7 +61,7 @@ class Workbench:
             VToolError: The file is no picture and no video, or too large.
         """
         self._room()
-        video = path.suffix.lower() in VIDEOS
+        video = path.suffix.lower() in SUFFIXES
         value = Video.open(path) if video else Image.open(path)
         self._room(weight(value))
         entry = self.store.add(value)

@@ -1,4 +1,4 @@
-"""`vtool ask`: one question about pictures of one's own, answered step by step.
+"""`vtool ask`: one question about pictures or videos of one's own, answered step by step.
 
 Plays one episode through the loop that training and evaluation use.
 """
@@ -15,14 +15,17 @@ from vtool.commands.narrate import Narrator
 from vtool.commands.output import AsJson, print_json
 from vtool.errors import DataError
 
-Words = Annotated[list[str], typer.Argument(metavar="IMAGE... QUESTION", show_default=False)]
+Words = Annotated[list[str], typer.Argument(metavar="IMAGE|VIDEO... QUESTION", show_default=False)]
 Model = Annotated[str, typer.Option("--model", help="A folder, tiny/clean, or owner/name.")]
 
 
 def ask(
     words: Words,
     model: Model = "tiny/clean",
-    tools: Annotated[str, typer.Option(help="Tools on offer, by name, with commas.")] = "zoom",
+    tools: Annotated[
+        str | None,
+        typer.Option(help="Tools on offer, by name, with commas; the checkpoint's own, or zoom."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where trace and pictures go.")] = Path("runs/ask"),
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
@@ -30,16 +33,18 @@ def ask(
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of the whole context.")] = 4096,
     json: AsJson = False,
 ) -> None:
-    """Ask about one or more pictures; every step is printed and kept.
+    """Ask about one or more pictures or videos; every step is printed and kept.
 
     The default policy is tiny and knows one world: coloured discs with digits. Any other
     checkpoint of the Qwen2.5-VL and Qwen3-VL families does for real pictures.
     """
     if len(words) < 2:
-        raise DataError("expected at least one picture and then the question, got one word")
+        raise DataError(
+            "expected a picture or video, or several, and then the question; got one word"
+        )
     settings = {"temperature": temperature, "seed": seed}
     limits = {"max_turns": max_turns, "max_tokens": max_tokens}
-    names = [t.strip() for t in tools.split(",") if t.strip()]
+    names = None if tools is None else [t.strip() for t in tools.split(",") if t.strip()]
     narrator = Narrator(quiet=json)
     episode = asyncio.run(_play(words, model, names, settings, limits, narrator))
     kept = _keep(out, episode)
@@ -56,22 +61,21 @@ def ask(
 async def _play(
     words: list[str],
     model: str,
-    tools: list[str],
+    tools: list[str] | None,
     settings: dict[str, Any],
     limits: dict[str, int],
     narrator: Narrator,
 ) -> Any:
     from vtool.environment import Limits, ToolEnvironment
-    from vtool.loading import load_policy
-    from vtool.media import Image
+    from vtool.loading import load_policy, tools_of
     from vtool.programs.solo import play
     from vtool.record import Sampling
     from vtool.task import Answer, Task
     from vtool.toolbox import Toolbox
 
-    pictures = [Image.open(p) for p in words[:-1]]
-    task = Task(id="ask", prompt=(*pictures, words[-1]), reference=Answer(()))
-    toolbox = Toolbox(tools, forgiving=True)
+    media = [part for name in words[:-1] for part in _parts(Path(name))]
+    task = Task(id="ask", prompt=(*media, words[-1]), reference=Answer(()))
+    toolbox = Toolbox(tools_of(model) if tools is None else tools, forgiving=True)
     policy = load_policy(model)
     env = ToolEnvironment(task, toolbox, Limits(**limits, seconds=3600.0), seed=settings["seed"])
     seat = policy.seat(Sampling(temperature=settings["temperature"]))
@@ -81,6 +85,16 @@ async def _play(
     finally:
         await env.close()
         await toolbox.close()
+
+
+def _parts(path: Path) -> tuple[Any, ...]:
+    """A picture; or a video and its first glance."""
+    from vtool.data_video import GLANCE, SUFFIXES, VideoFile, video_parts
+    from vtool.media import Image
+
+    if path.suffix.lower() in SUFFIXES:
+        return video_parts(VideoFile(path, GLANCE), "vtool ask")
+    return (Image.open(path),)
 
 
 def _keep(out: Path, episode: Any) -> Path:
