@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from vtool.commands.output import AsJson, print_json
+from vtool.commands.own_tools import ready_tools_of
 from vtool.errors import DataError
 
 from .controls import controls
@@ -134,7 +135,8 @@ def evaluate(
         check_fit(settings.metric, chosen, opened.benchmark.says if opened.benchmark else accepted)
     if k > 1 and temperature == 0:
         typer.echo("at temperature 0 attempts differ by the luck of tools alone", err=True)
-    toolbox = Toolbox(_offered(tools, opened, model))
+    # What is scored again was played already: no checkpoint is needed for it.
+    toolbox = Toolbox(_offered(tools, opened, None if rescore else model))
     variants = _variants(settings, toolbox, control or (), ablation, sweep)
     play = _Play(opened, chosen, out, asked, predict_only, concurrency, decoders)
     reports = play.rescore(variants) if rescore else play.run(variants, model)
@@ -143,13 +145,11 @@ def evaluate(
         raise typer.Exit(1)  # scripts must not go on with the number of nothing
 
 
-def _offered(tools: str | None, opened: Opened, model: str) -> list[str]:
+def _offered(tools: str | None, opened: Opened, model: str | None) -> list[str]:
     """Names of the tools on offer: those asked for, a benchmark's, or the checkpoint's own."""
-    from vtool.loading import tools_of
-
     if tools is not None:
         return [t.strip() for t in tools.split(",") if t.strip()]
-    return list(opened.tools if opened.benchmark else tools_of(model))
+    return list(opened.tools if opened.benchmark or model is None else ready_tools_of(model))
 
 
 class _Play:

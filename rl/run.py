@@ -210,7 +210,7 @@ class Run:
 
     def write_model(self, folder: Path) -> None:
         """Weights (or the adapter) in plain Hugging Face layout, with tokenizer and syntax."""
-        save_weights(self.session.vlm, self.session.folder, folder, self.recipe.clips)
+        save_weights(self.session.vlm, self.session.folder, folder, self.recipe)
 
     def state(self) -> TrainState:
         """All but the weights."""
@@ -271,7 +271,7 @@ class Run:
     def _finish(self) -> Path:
         final, staging = self.out / "model", self.out / "model.incomplete"
         durable.discard(staging)
-        save_final(self.session.vlm, self.session.folder, staging, self.recipe.clips)
+        save_final(self.session.vlm, self.session.folder, staging, self.recipe)
         durable.sync_tree(staging)
         durable.discard(final)
         staging.rename(final)

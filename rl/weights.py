@@ -66,20 +66,21 @@ def base_folder(folder: Path) -> Path:
     return base_of(folder) if is_adapter(folder) else folder
 
 
-def save_weights(vlm: VLM, source: Path, folder: Path, clips: str | None = None) -> None:
+def save_weights(vlm: VLM, source: Path, folder: Path, recipe: Recipe | None = None) -> None:
     """What changes in training, as `VLM.load` reads it back: whole weights, or the adapter.
 
     Args:
         vlm: The policy as it is.
         source: Folder that training began with.
         folder: Where to write.
-        clips: What the recipe says of clips; written beside whole weights for whoever asks them.
+        recipe: What it learns by; its tools and clips are written beside whole weights for whoever
+            asks them.
     """
     if has_adapter(vlm):
         save_adapter(vlm, folder, base_folder(source))
     else:
         export_checkpoint(vlm, source, folder)
-        _tell_clips(folder, source, clips)
+        _tell(folder, source, recipe)
 
 
 def open_renderer(recipe: Recipe, folder: Path) -> TokenRenderer:
@@ -87,23 +88,28 @@ def open_renderer(recipe: Recipe, folder: Path) -> TokenRenderer:
     return load_renderer(folder, **({"clips": recipe.clips} if recipe.clips else {}))
 
 
-def save_final(vlm: VLM, source: Path, folder: Path, clips: str | None = None) -> None:
+def save_final(vlm: VLM, source: Path, folder: Path, recipe: Recipe | None = None) -> None:
     """Whole weights that need no adapter; the adapter alone lies in `adapter/` inside.
 
     Args:
         vlm: The trained policy.
         source: Folder that training began with.
         folder: Where to write.
-        clips: What the recipe said of clips; it is written down for whoever asks the policy.
+        recipe: What it learnt by; its tools and clips are written down for whoever asks the policy.
     """
     _save_whole(vlm, source, folder)
-    _tell_clips(folder, source, clips)
+    _tell(folder, source, recipe)
 
 
-def _tell_clips(folder: Path, source: Path, clips: str | None) -> None:
-    if clips is not None:
-        settings = RenderSettings.read(base_folder(source))
-        dataclasses.replace(settings, clips=clips).write(folder)
+def _tell(folder: Path, source: Path, recipe: Recipe | None) -> None:
+    """Write down how the policy was talked to, where that is not as it began."""
+    if recipe is None:
+        return
+    began = RenderSettings.read(base_folder(source))
+    tools = tuple(t if isinstance(t, str) else next(iter(t)) for t in recipe.tools)
+    told = dataclasses.replace(began, tools=tools or began.tools, clips=recipe.clips or began.clips)
+    if told != began:
+        told.write(folder)
 
 
 def _save_whole(vlm: VLM, source: Path, folder: Path) -> None:

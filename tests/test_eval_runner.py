@@ -294,7 +294,8 @@ def test_a_file_of_one_s_own_in_one_line(tmp_path, capsys):
     out = vtool(words, capsys)
     assert "| mine | 3 |" in out
     assert (tmp_path / "a" / "main" / "report.html").is_file()
-    again = vtool([*words, "--rescore", "--json"], capsys)
+    gone = ["--model", str(tmp_path / "gone")]  # what is scored again needs no checkpoint
+    again = vtool([*words, *gone, "--rescore", "--json"], capsys)
     assert json.loads(again)[0]["total"]["n"] == 3
     small = ["eval", "--limit", "2", *words[1:3], str(tmp_path / "b"), "--ablation"]
     assert len(json.loads(vtool([*small, "--json"], capsys))) == 4

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from vtool import cli, loading
+from vtool.commands.own_tools import ready_tools_of
 from vtool.errors import CheckpointError, DataError
 from vtool.loading import find_checkpoint, tools_of
 from vtool.media import Image
+from vtool.needs import Lack, LackKind, Package
 from vtool.shipped import shipped, shipped_checkpoints
+from vtool.toolbox import ToolUnavailable
 from vtool.trace import read_trace
 from vtool.worlds.moments import draw as draw_moment
 from vtool.worlds.moments_files import write_video
@@ -113,10 +116,29 @@ def test_a_video_is_glanced_at_and_looked_into_with_the_policys_own_tools(tmp_pa
     assert (code, "bad.mp4: the file is no video" in err) == (2, True), err
 
 
-def test_tools_are_the_checkpoints_own_or_zoom(tmp_path):
+def test_tools_are_the_checkpoints_own_and_those_that_can_run(tmp_path, monkeypatch, capsys):
     assert tools_of("tiny/moments") == ("resample",)
-    assert {"zoom", "segment", "depth_at"} < set(tools_of("tiny/joint"))
-    assert tools_of(tmp_path) == ("zoom",)
+    assert tools_of(tmp_path) == ()
+    assert ready_tools_of(str(tmp_path)) == ["zoom"]
+    assert ready_tools_of(str(tmp_path), video=True) == ["resample"]
+    assert ready_tools_of("tiny/joint") == list(tools_of("tiny/joint"))
+    lack = Lack(LackKind.EXTRA, "cv2", "pip install opencv-python")
+    monkeypatch.setattr(Package, "lack", lambda self, settings: lack)
+    left = ready_tools_of("tiny/joint")
+    assert "zoom" in left
+    assert "segment" not in left
+    assert "not on offer" in capsys.readouterr().err
+    with pytest.raises(ToolUnavailable, match="cv2"):
+        ready_tools_of("tiny/moments")
+
+
+def test_where_there_is_no_answer_it_is_said_why(tmp_path, capsys):
+    picture = tmp_path / "p.png"
+    picture.write_bytes(Image(draw(1).pixels).encode("PNG"))
+    words = ["ask", str(picture), "what?", "--max-tokens", "20", "--out", str(tmp_path / "out")]
+    code, _, err = run(words, capsys)
+    assert code == 1
+    assert "vtool: no answer: " in err
 
 
 @pytest.mark.parametrize(

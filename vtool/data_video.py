@@ -21,7 +21,7 @@ from vtool.errors import DataError, GeometryError, ModelFault
 from vtool.geometry import Span
 from vtool.media import Clip
 from vtool.task import Answer, Grounded, Reference, Spans, TaskPart
-from vtool.video.budget import SLACK_S, length, middles, read_clip
+from vtool.video.budget import LOOK, SLACK_S, length, middles, read_clip
 from vtool.video.errors import VideoError
 from vtool.video.source import Video
 
@@ -62,8 +62,9 @@ def video_parts(file: VideoFile, where: str) -> tuple[TaskPart, ...]:
 
 
 def glance(video: Video, count: int) -> Clip:
-    """Evenly spaced frames of a whole video, as the `glance` tool takes them."""
-    return read_clip(video, middles(Span(0.0, length(video)), count), video.size)
+    """Evenly spaced frames of a whole video, no larger than a look into it shows them."""
+    times = middles(Span(0.0, length(video)), count)
+    return read_clip(video, times, LOOK.size(video.size, count))
 
 
 def reference(answers: Sequence[str], spans: Sequence[Span]) -> Reference:

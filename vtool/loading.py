@@ -72,12 +72,12 @@ def load_policy(
 
 
 def tools_of(name: str | Path) -> tuple[str, ...]:
-    """Tools that a checkpoint says it was trained with; `zoom` where it says nothing.
+    """Tools that a checkpoint says it was trained with; nothing where it does not say.
 
     Raises:
         CheckpointError: There is no such checkpoint, or its `vtool.json` is damaged.
     """
-    return RenderSettings.read(find_checkpoint(name)).tools or ("zoom",)
+    return RenderSettings.read(find_checkpoint(name)).tools
 
 
 def quiet_library() -> None:

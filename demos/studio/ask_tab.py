@@ -124,7 +124,10 @@ class AskTab(ABC):
                     names, value=names[0], label="Policy", elem_id=f"vs-model-{self.name}"
                 )
                 self.offer = gr.Dropdown(
-                    ready_tools(), value=list(self.tools), multiselect=True, label="Tools on offer"
+                    ready_tools(),
+                    value=self._own(names[0]),
+                    multiselect=True,
+                    label="Tools on offer",
                 )
             with gr.Row():
                 self.heat = gr.Slider(0, 1.5, value=0, step=0.1, label="Temperature (0 is greedy)")
@@ -184,9 +187,12 @@ class AskTab(ABC):
 
     def offered(self, model: str) -> Update:
         """Offer what a policy was trained with."""
+        return gr.update(value=self._own(model))
+
+    def _own(self, model: str) -> list[str]:
         ready = ready_tools()
         own = [t for t in self.studio.policies.tools(model) if t in ready]
-        return gr.update(value=own or list(self.tools))
+        return own or list(self.tools)
 
     def preview(self, path: str | None, request: gr.Request) -> Update:
         """Show a file that was chosen, before anything is asked."""

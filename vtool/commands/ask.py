@@ -13,6 +13,7 @@ import typer
 
 from vtool.commands.narrate import Narrator
 from vtool.commands.output import AsJson, print_json
+from vtool.commands.own_tools import ready_tools_of
 from vtool.errors import DataError
 
 Words = Annotated[list[str], typer.Argument(metavar="IMAGE|VIDEO... QUESTION", show_default=False)]
@@ -54,6 +55,9 @@ def ask(
         typer.echo(f"\nkept in {kept}; `vtool view {kept}` lays it out")
     if episode.stop.ours:
         typer.echo(f"vtool: something broke: {episode.error}", err=True)
+    elif episode.answer is None:
+        why = f": {episode.error}" if episode.error else ""
+        typer.echo(f"vtool: no answer: {episode.stop}{why}", err=True)
     if episode.answer is None:
         raise typer.Exit(1)
 
@@ -67,15 +71,18 @@ async def _play(
     narrator: Narrator,
 ) -> Any:
     from vtool.environment import Limits, ToolEnvironment
-    from vtool.loading import load_policy, tools_of
+    from vtool.loading import load_policy
     from vtool.programs.solo import play
     from vtool.record import Sampling
     from vtool.task import Answer, Task
     from vtool.toolbox import Toolbox
+    from vtool.video.source import Video
 
     media = [part for name in words[:-1] for part in _parts(Path(name))]
     task = Task(id="ask", prompt=(*media, words[-1]), reference=Answer(()))
-    toolbox = Toolbox(tools_of(model) if tools is None else tools, forgiving=True)
+    video = any(isinstance(part, Video) for part in media)
+    names = ready_tools_of(model, video=video) if tools is None else tools
+    toolbox = Toolbox(names, forgiving=True)
     policy = load_policy(model)
     env = ToolEnvironment(task, toolbox, Limits(**limits, seconds=3600.0), seed=settings["seed"])
     seat = policy.seat(Sampling(temperature=settings["temperature"]))

@@ -3,7 +3,8 @@
 Decoding with a small model, most of the time goes into calling modules, not into arithmetic. Here
 a layer is two functions: attention by whatever kernel the model was set to, queries and keys
 turned together, and the feed-forward part. The arithmetic is the library's in its own order:
-results on a CPU are its to the bit, gradients to rounding; tests hold them there. What this walk
+results on a CPU are its to the bit, gradients to rounding; tests hold them there. Where only some
+positions are asked for, the last matrices see fewer rows and may round otherwise. What this walk
 does not know (sliding windows, hooks, checkpointing, sharded layers, masks that the library would
 have to make) goes the library's way.
 """
