@@ -88,6 +88,12 @@ def test_processes_of_a_comparison_import_it_again(mine):
     assert done.stdout.strip() == "[True]", done.stderr
 
 
+def test_a_file_that_ends_the_program_is_no_success(tmp_path):
+    (tmp_path / "my_exit.py").write_text("raise SystemExit(0)")
+    done = vtool(tmp_path, "--import", "my_exit.py", "tools")
+    assert (done.returncode, "it ends the program" in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
@@ -95,6 +101,7 @@ def test_processes_of_a_comparison_import_it_again(mine):
         ("json.py", "", "another module is called json .*: rename the file"),
         ("my-tools.py", "", "no module can be called 'my-tools'"),
         ("my_broken.py", "1 / 0", "ZeroDivisionError: division by zero"),
+        ("my_exit.py", "import sys\nsys.exit()", "it ends the program .SystemExit: .* imported"),
         ("no_such_module_of_mine", None, "ModuleNotFoundError: No module named"),
     ],
 )

@@ -35,6 +35,11 @@ def import_own(names: Iterable[str]) -> None:
         module = _of_file(Path(name)) if name.endswith(".py") else _reachable(name, Path.cwd())
         try:
             importlib.import_module(module)
+        except SystemExit as err:  # the command would end with its status, having done nothing
+            raise DataError(
+                f"--import {name}: it ends the program (SystemExit: {err}) while it is imported: "
+                "let it do so only under `if __name__ == '__main__':`"
+            ) from err
         except Exception as err:  # whatever a stranger's code raises
             raise DataError(f"--import {name}: {type(err).__name__}: {err}") from err
         # By absolute path: who imports it again may stand elsewhere.
