@@ -12,15 +12,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from .. import durable
 from ..assembly import model_folder
 from ..recipe import Recipe
 from ..recipe_about import About
-
-SPOKEN: Final = {"name": "", "about": About(), "seed": 0, "model": ""}
-"""Keys that change no result, or stand in the name of a trial; the model is told by its weights."""
 
 
 def setup_of(recipe: Recipe) -> str:
@@ -32,7 +29,10 @@ def setup_of(recipe: Recipe) -> str:
     Raises:
         CheckpointError: There is no such checkpoint.
     """
-    body = json.dumps(replace(recipe, **SPOKEN), sort_keys=True, default=chosen)
+    # Left out is what changes no result, or stands in the trial's name; the model is told by its
+    # weights, wherever they lie.
+    bare = replace(recipe, name="", about=About(), seed=0, model="")
+    body = json.dumps(bare, sort_keys=True, default=chosen)
     told = f"{body} {weights_of(model_folder(recipe.model))}"
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
