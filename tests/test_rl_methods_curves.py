@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from typer.testing import CliRunner
 from vtool.rl.methods import bench
 from vtool.rl.methods.commands import app
 from vtool.rl.methods.curves import SHORT, curves, points
+
+from vtool.errors import MissingExtra
 
 
 def row(method: str, steps: int, seed: int = 0, budget: int = 300, **more) -> dict:
@@ -80,3 +83,37 @@ def test_what_no_longer_stands_for_these_rows_is_removed(tmp_path):
     for curve in ([{"tokens": 9, "entropy": 1.0}], []):
         assert "curves" not in told(row("otc", 1, curve=curve))
         assert there() == ["curves-of-mine.svg"]
+
+
+def written(out, *rows):
+    (out / bench.RESULTS).write_text("".join(json.dumps(r) + "\n" for r in rows))
+
+
+def test_curves_of_other_budgets_in_the_folder_stay(tmp_path, monkeypatch):
+    old, new = row("otc", 2), row("gspo", 4, budget=600)
+
+    def told(play):
+        monkeypatch.setattr("vtool.rl.methods.commands.play", lambda *args, **more: play)
+        found = CliRunner().invoke(app, ["methods", "--out", str(tmp_path)])
+        assert found.exit_code == 0, found.output
+        return found.output, {p.name: p.read_bytes() for p in tmp_path.glob("*.svg")}
+
+    written(tmp_path, old)
+    (first,) = told([old])[1].values()
+    written(tmp_path, old, new)
+    output, pictures = told([new])
+    assert sorted(pictures) == ["curves-300.svg", "curves-600.svg"]
+    assert pictures["curves-300.svg"] == first != pictures["curves-600.svg"]
+    assert "curves-600.svg" in output
+    assert "curves-300.svg" not in output
+    # What is drawn already is not drawn again.
+    (tmp_path / "curves-300.svg").write_bytes(b"kept")
+    assert told([new])[1]["curves-300.svg"] == b"kept"
+
+
+def test_tables_are_there_where_nothing_can_be_drawn(tmp_path, monkeypatch):
+    written(tmp_path, row("otc", 2), row("otc", 4, budget=600))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    found = CliRunner().invoke(app, ["report", "--out", str(tmp_path)])
+    assert isinstance(found.exception, MissingExtra)
+    assert found.output.count("| otc |") == 2

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import multiprocessing
+import operator
 import shutil
+import sys
 import time
 from dataclasses import replace
 
@@ -14,7 +17,7 @@ from small_ground import GROUND
 from vtool.rl.lock import RunLock
 from vtool.rl.methods import bench
 from vtool.rl.methods.play import Row
-from vtool.rl.methods.questions import code_of, questions_of
+from vtool.rl.methods.questions import code_of, digest_of, questions_of
 from vtool.rl.methods.trial import Trial, ground_of, trials
 from vtool.rl.recipe import DataSpec
 
@@ -147,6 +150,79 @@ def test_the_code_of_a_world_is_that_of_all_who_make_it(monkeypatch, tmp_path):
         draw = importlib.import_module("my_worlds").draw
         told.append(code_of(replace(worlds.get("zoom"), make=maker("mine", draw))))
     assert len({zoom, *told}) == 3
+
+
+def test_a_helper_that_calls_itself_and_an_unbound_name_are_passed_over():
+    def make(folder, **options):
+        def count(n):
+            return n and count(n - 1)
+
+        def inner():
+            return count(3), unbound, inner
+
+        return inner
+        unbound = 1
+
+    assert code_of(replace(worlds.get("zoom"), make=make(""))) != code_of(worlds.get("zoom"))
+
+
+WRITTEN = """
+import dataclasses, functools
+
+
+def make(folder, **options):
+    return {number}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Maker:
+    draw: object = None
+
+    def __call__(self, folder, **options):
+        return self.draw
+
+    def make(self, folder, **options):
+        return self.draw
+
+
+cached = functools.lru_cache(make)
+"""
+
+
+@pytest.mark.parametrize(
+    "made_by",
+    [
+        lambda mine: functools.partial(mine.make, size=3),
+        lambda mine: functools.partial(print, mine.make),
+        lambda mine: mine.Maker(),
+        lambda mine: mine.Maker().make,
+        lambda mine: mine.cached,
+    ],
+)
+def test_what_is_called_in_other_ways_is_seen_too(made_by, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_maker", raising=False)
+    told = []
+    for number in "12":
+        (tmp_path / "my_maker.py").write_text(WRITTEN.replace("{number}", number))
+        importlib.invalidate_caches()
+        made = made_by(importlib.import_module("my_maker"))
+        told.append(code_of(replace(worlds.get("zoom"), make=made)))
+    assert len({"", code_of(worlds.get("zoom")), *told}) == 4
+
+
+def test_what_no_source_tells_of_is_made_again_each_time(played, monkeypatch):
+    out, trial = played
+    seen = []
+    opaque = operator.methodcaller("make")
+    monkeypatch.setitem(worlds._things, "zoom", replace(worlds.get("zoom"), make=opaque))
+    monkeypatch.setattr(
+        "vtool.rl.methods.questions.made_anew",
+        lambda spec, folder: seen.append(folder) or digest_of(folder),
+    )
+    bench.run([trial], out)
+    bench.run([trial], out)
+    assert len(seen) == 4  # training and held out, twice
 
 
 def test_a_task_file_of_ones_own_is_read_by_its_rows(tmp_path):

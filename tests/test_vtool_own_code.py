@@ -88,19 +88,38 @@ def test_processes_of_a_comparison_import_it_again(mine):
     assert done.stdout.strip() == "[True]", done.stderr
 
 
+def test_a_link_is_the_file_that_it_means(mine, tmp_path_factory):
+    place = tmp_path_factory.mktemp("links")
+    (place / "linked.py").symlink_to(mine / "my_tools.py")
+    assert "darker" in vtool(place, "--import", "linked.py", "tools").stdout
+    (mine / "tools.txt").write_text("")
+    (place / "other.py").symlink_to(mine / "tools.txt")
+    done = vtool(place, "--import", "other.py", "tools")
+    assert (done.returncode, "tools.txt cannot be found" in done.stderr) == (2, True)
+
+
+def test_a_file_that_ends_the_program_is_no_success(tmp_path):
+    (tmp_path / "my_exit.py").write_text("raise SystemExit(0)")
+    done = vtool(tmp_path, "--import", "my_exit.py", "tools")
+    assert (done.returncode, "it ends the program" in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
         ("gone.py", None, "there is no file"),
         ("json.py", "", "another module is called json .*: rename the file"),
+        ("__main__.py", "", "another module is called __main__ .*: rename the file"),
         ("my-tools.py", "", "no module can be called 'my-tools'"),
         ("my_broken.py", "1 / 0", "ZeroDivisionError: division by zero"),
+        ("my_exit.py", "import sys\nsys.exit()", "it ends the program .SystemExit: .* imported"),
         ("no_such_module_of_mine", None, "ModuleNotFoundError: No module named"),
     ],
 )
 def test_what_cannot_be_imported_is_told(tmp_path, monkeypatch, name, text, said):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)  # as of the program `vtool`
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=said):

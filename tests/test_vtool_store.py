@@ -1,6 +1,7 @@
 """The store: append-only, forked by path, typed; pictures decoded strictly."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,18 @@ def test_branches_see_only_their_own_path():
     assert len(store) == 1
     serials = [e.serial for e in (store["image_1"], a["image_2"], b["image_2"])]
     assert serials == [0, 1, 2]
+
+
+def test_no_restored_entry_is_written_over():
+    store = Store()
+    for seed in range(3):
+        store.add(picture(seed))
+    one, two, three = store
+    found = Store.restore([one, three])
+    assert found.add(picture(4)).handle == "image_4"
+    assert [e.digest for e in found][:2] == [one.digest, three.digest]
+    with pytest.raises(StoreError, match="image_2 more than once"):
+        Store.restore([one, two, replace(three, handle="image_2")])
 
 
 def test_a_parent_must_be_visible():

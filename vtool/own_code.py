@@ -35,6 +35,11 @@ def import_own(names: Iterable[str]) -> None:
         module = _of_file(Path(name)) if name.endswith(".py") else _reachable(name, Path.cwd())
         try:
             importlib.import_module(module)
+        except SystemExit as err:  # the command would end with its status, having done nothing
+            raise DataError(
+                f"--import {name}: it ends the program (SystemExit: {err}) while it is imported: "
+                "let it do so only under `if __name__ == '__main__':`"
+            ) from err
         except Exception as err:  # whatever a stranger's code raises
             raise DataError(f"--import {name}: {type(err).__name__}: {err}") from err
         # By absolute path: who imports it again may stand elsewhere.
@@ -45,17 +50,30 @@ def _of_file(path: Path) -> str:
     """The name under which a file can be imported, its folder on the path."""
     if not path.is_file():
         raise DataError(f"--import expects a Python file or a module; there is no file {path}")
-    module, place = path.stem, path.resolve()
+    # A link is imported as the file it means: beside that file is what it may import itself.
+    place = path.resolve()
+    module = place.stem
     if not module.isidentifier():
         raise DataError(f"--import {path}: rename it: no module can be called {module!r}")
     _reachable(module, place.parent)
-    spec = importlib.util.find_spec(module)
-    found = spec.origin if spec is not None else None
-    if found is None or Path(found).resolve() != place:
+    found = _origin(module)
+    if found is None:
+        raise DataError(f"--import {path}: {place} cannot be found as module {module}")
+    if not found or Path(found).resolve() != place:
         raise DataError(
-            f"--import {path}: another module is called {module} ({found}): rename the file"
+            f"--import {path}: another module is called {module} ({found or 'built in'}): "
+            "rename the file"
         )
     return module
+
+
+def _origin(module: str) -> str | None:
+    """The file of the module of that name; empty where it has none, None where it is not there."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except ValueError:  # it runs already and does not say whence, as `__main__`
+        return ""
+    return None if spec is None else spec.origin or ""
 
 
 def _reachable(module: str, folder: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -137,6 +138,12 @@ class Entry:
         """image, clip, video, mask, depth, cloud or table."""
         return self.handle.rsplit("_", 1)[0]
 
+    @property
+    def number(self) -> int:
+        """Which one of its kind; 0 where the handle tells none."""
+        last = self.handle.rsplit("_", 1)[-1]
+        return int(last) if last.isdecimal() else 0
+
 
 class Store:
     """Append-only entries along one path of an episode."""
@@ -147,9 +154,19 @@ class Store:
 
     @classmethod
     def restore(cls, entries: Sequence[Entry]) -> Store:
-        """A store that holds recorded entries, in their order."""
+        """A store that holds recorded entries, in their order.
+
+        Raises:
+            StoreError: Two of them bear one handle.
+        """
         store = cls()
         store._entries = {e.handle: e for e in entries}
+        if len(store._entries) < len(entries):
+            twice = {h for h, n in Counter(e.handle for e in entries).items() if n > 1}
+            raise StoreError(
+                f"expected a handle for each entry, got {', '.join(sorted(twice))} more than once: "
+                "the record is damaged"
+            )
         store._clock = [1 + max((e.serial for e in entries), default=-1)]
         return store
 
@@ -191,7 +208,8 @@ class Store:
         for parent in {origin.parent, *(t.parent for t in origin.tiles)} - {None}:
             self[str(parent)]
         prefix = _PREFIX[type(value)]
-        number = 1 + sum(e.kind == prefix for e in self)
+        # Not by count: what was restored may have gaps, and the next name would be one in use.
+        number = 1 + max((e.number for e in self if e.kind == prefix), default=0)
         entry = Entry(f"{prefix}_{number}", value, value_digest(value), origin, self._clock[0])
         self._clock[0] += 1
         self._entries[entry.handle] = entry

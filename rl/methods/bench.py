@@ -19,6 +19,7 @@ from vtool.own_code import import_own, named
 from ..lock import RunLock
 from .play import Row, laid_out, play_trial
 from .questions import questions_of
+from .setups import setup_of
 from .trial import START, Trial, files_digest, recipe_of
 
 RESULTS = "results.jsonl"
@@ -60,7 +61,9 @@ def run(
         done = {**{row["key"]: row for row in known}, **mine}
         left = [t for t in dict.fromkeys(wanted) if not is_done(t, done.get(t.key), out)]
         prepare(left, out)
-        check_questions([t for t in wanted if t not in left], mine, out)
+        finished = [t for t in wanted if t not in left]
+        check_setups(finished, mine, out)
+        check_questions(finished, mine, out)
         for number, row in enumerate(played(left, out, processes), 1):
             done[row["key"]] = row
             with (out / RESULTS).open("a", encoding="utf-8") as file:
@@ -132,6 +135,34 @@ def check_questions(
             raise DataError(
                 f"{out / RESULTS} holds {trial.key} as it was played on other questions than those "
                 f"of ground {trial.ground} today: choose another --out, or remove {out}"
+            )
+
+
+def check_setups(
+    finished: Sequence[Trial], mine: Mapping[str, Mapping[str, Any]], out: Path
+) -> None:
+    """Refuse numbers of a ground, a method or a start that are not those of today.
+
+    As of questions, rows that do not say are believed.
+
+    Args:
+        finished: Trials that are not played again.
+        mine: Rows of the folder, by key.
+        out: The folder.
+
+    Raises:
+        DataError: A recipe or the start's weights changed since.
+    """
+    today: dict[tuple[str, str], str] = {}
+    for trial in finished:
+        then, names = mine.get(trial.key, {}).get("setup"), (trial.ground, trial.method)
+        if then and names not in today:
+            today[names] = setup_of(recipe_of(trial))
+        if then and today[names] != then:
+            raise DataError(
+                f"{out / RESULTS} holds {trial.key} as it was played under another recipe, or from "
+                f"other weights, than ground {trial.ground} and method {trial.method} mean today: "
+                f"choose another --out, or remove {out}"
             )
 
 

@@ -37,6 +37,7 @@ def methods(
 
     A method is what a recipe says of rewards, credit, loss and sampling; model, questions and
     attempts a step are the ground's. What lies in the folder already is not played again.
+    Curves are drawn into the folder, but not with --json.
     """
     from .trial import trials
 
@@ -53,7 +54,10 @@ def claims(
     out: Out = OUT,
     json: AsJson = False,
 ) -> None:
-    """Play both sides of claims that papers make, and say what the seeds show."""
+    """Play both sides of claims that papers make, and say what the seeds show.
+
+    Curves are drawn into the folder, but not with --json.
+    """
     from .claims import CLAIMS
     from .trial import unknown
 
@@ -68,7 +72,7 @@ def claims(
 
 @app.command()
 def report(out: Out = OUT, json: AsJson = False) -> None:
-    """Tables, claims and curves of what a folder holds."""
+    """Tables, claims and curves of what a folder holds; with --json no curves are drawn."""
     from .bench import RESULTS, read_results
 
     rows = read_results(out / RESULTS)
@@ -133,6 +137,7 @@ def numbers(text: str) -> list[int]:
 
 
 def _finish(rows: Sequence[dict[str, Any]], out: Path, json: bool) -> None:
+    from .bench import RESULTS, read_results
     from .curves import redraw
     from .report import by_budget, claims_json, claims_table, pairs_table, table
 
@@ -141,14 +146,14 @@ def _finish(rows: Sequence[dict[str, Any]], out: Path, json: bool) -> None:
         _check_some(rows)
         return
     budgets = by_budget(rows)
-    drawn = redraw(budgets, out)
     for budget, mine in budgets.items():
         if len(budgets) > 1:
             typer.echo(f"## {budget} sampled tokens\n")
         parts = (table(mine), pairs_table(mine), claims_table(mine))
         typer.echo("\n\n".join(part for part in parts if part) + "\n")
-        if budget in drawn:
-            typer.echo(f"curves: {drawn[budget]}\n")
+    # Last: who lacks the library that draws has the tables.
+    for path in redraw(budgets, by_budget(read_results(out / RESULTS)), out).values():
+        typer.echo(f"curves: {path}")
     _check_some(rows)
 
 

@@ -19,20 +19,32 @@ OURS = re.compile(r"curves(-\d+)?\.svg")
 """Names of pictures that `redraw` writes."""
 
 
-def redraw(budgets: Mapping[int, Sequence[Row]], out: Path) -> dict[int, Path]:
+def redraw(
+    budgets: Mapping[int, Sequence[Row]], standing: Mapping[int, Sequence[Row]], out: Path
+) -> dict[int, Path]:
     """Draw each budget's curves into the folder of a comparison.
 
-    A picture of earlier rows is removed where none takes its place: it would pass for one of these.
+    Budgets of the folder that are not drawn anew keep their pictures, under a name that tells the
+    budget as soon as there are two. A picture whose rows are gone is removed: it would pass for
+    one of these.
+
+    Args:
+        budgets: Rows to draw, by budget.
+        standing: All rows of the folder, by budget.
+        out: The folder.
 
     Returns:
-        The pictures, by budget; none of a budget under which nothing learnt.
+        The pictures of `budgets`; none of a budget under which nothing learnt.
     """
-    names = {b: "curves.svg" if len(budgets) == 1 else f"curves-{b}.svg" for b in budgets}
-    drawn = {b: curves(mine, out / names[b]) for b, mine in budgets.items() if learnt(mine)}
+    shown = {b: mine for b, mine in {**standing, **budgets}.items() if learnt(mine)}
+    paths = {b: out / ("curves.svg" if len(shown) == 1 else f"curves-{b}.svg") for b in shown}
+    for budget, mine in shown.items():
+        if budget in budgets or not paths[budget].is_file():
+            curves(mine, paths[budget])
     for path in out.glob("curves*.svg"):
-        if OURS.fullmatch(path.name) and path not in drawn.values():
+        if OURS.fullmatch(path.name) and path not in paths.values():
             path.unlink()
-    return drawn
+    return {b: path for b, path in paths.items() if b in budgets}
 
 
 def curves(rows: Sequence[Row], path: Path, *, window: int = 5) -> Path:

@@ -27,6 +27,7 @@ from ..tool_names import in_evaluation
 from ..trainer import Trainer
 from .demonstrations import with_demonstrations
 from .questions import filed, questions_of
+from .setups import setup_of
 from .trial import START, Trial, files_digest, name_of, recipe_of
 
 CURVE = ("accuracy", "reward/total", "tool_rate", "calls", "entropy", "dead_groups", "replayed")
@@ -54,6 +55,7 @@ class Row:
         error: Why there are no numbers: the method and the ground do not go together.
         files: Hash of what recipe files of yours said; empty where ground and method are shipped.
         questions: Hash of what was asked, in training and held out.
+        setup: Hash of the recipe that ground and method came to, and of the start's weights.
     """
 
     key: str
@@ -72,6 +74,7 @@ class Row:
     error: str | None = None
     files: str = ""
     questions: str = ""
+    setup: str = ""
 
 
 def play_trial(trial: Trial, out: Path) -> Row:
@@ -88,7 +91,9 @@ def play_trial(trial: Trial, out: Path) -> Row:
     row = Row(trial.key, name_of(trial.ground), name_of(trial.method), trial.seed, trial.tokens)
     try:
         row = dataclasses.replace(row, files=files_digest(trial))
-        recipe = laid_out(recipe_of(trial), out)
+        plain = recipe_of(trial)
+        row = dataclasses.replace(row, setup=setup_of(plain))
+        recipe = laid_out(plain, out)
         row = dataclasses.replace(row, questions=questions_of(recipe))
         seed_everything(recipe.seed, recipe.threads)
         trainer = Trainer(recipe, out / "worlds")

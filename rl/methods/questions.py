@@ -6,11 +6,13 @@ then it is made again beside, and compared. Where the code is as it was, that co
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from types import CellType
 from typing import Any, Final
 
 import vtool.worlds
@@ -56,7 +58,8 @@ def check_made(spec: DataSpec, folder: Path, *, new: bool) -> None:
         DataError: Its code changed, and its questions with it.
     """
     code, path = code_of(worlds.get(str(spec.world))), folder / MADE
-    if not new and path.is_file() and durable.read_object(path).get("code") == code:
+    known = bool(code) and path.is_file() and durable.read_object(path).get("code") == code
+    if known and not new:
         return
     if not new and made_anew(spec, folder) != digest_of(folder):
         raise DataError(
@@ -107,15 +110,26 @@ def digest_of(folder: Path) -> str:
 
 
 def code_of(world: World) -> str:
-    """Hash of the sources that make a world: ours, and those of the package that brings it."""
+    """Hash of the sources that make a world: ours, and those of the package that brings it.
+
+    Empty where no source of what makes it is found: then nobody knows whether that changed.
+    """
+    made_by = filter(inspect.isfunction, functions((world.make,), {}))
+    if not any(map(home_of, made_by)):
+        return ""
     files = {*packaged(Path(vtool.worlds.__file__))}
-    for thing in functions((world.make, world.best, world.guess)):
-        module = inspect.getmodule(thing)
-        if module is not None and module.__file__ is not None:
-            home = Path(module.__file__)
-            files |= {*packaged(home)} if module.__package__ else {home}
+    for thing in functions((world.make, world.best, world.guess), {}):
+        home, module = home_of(thing), inspect.getmodule(thing)
+        if home is not None:
+            files |= {*packaged(home)} if getattr(module, "__package__", "") else {home}
     sources = (durable.sha256(path) for path in sorted(files) if path.is_file())
     return hashlib.sha256(" ".join(sources).encode()).hexdigest()
+
+
+def home_of(thing: Any) -> Path | None:
+    """The file that a function or class is written in; None where there is none to read."""
+    home = getattr(inspect.getmodule(thing), "__file__", None)
+    return Path(home) if home is not None and Path(home).is_file() else None
 
 
 def packaged(path: Path) -> Iterator[Path]:
@@ -123,9 +137,44 @@ def packaged(path: Path) -> Iterator[Path]:
     return path.parent.glob("*.py")
 
 
-def functions(given: Iterable[Any]) -> Iterator[Any]:
-    """Functions, and those that they were made of: `maker` keeps the drawing in a closure."""
+def functions(given: Iterable[Any], seen: dict[int, Any]) -> Iterator[Any]:
+    """Functions and classes, and those that they were made of.
+
+    Args:
+        given: Functions, partials, objects that can be called; all else is passed over.
+        seen: What was met, by its id: a helper that calls itself is in its own closure.
+    """
     for thing in given:
-        if inspect.isroutine(thing):
+        if id(thing) in seen or not callable(thing):
+            continue
+        seen[id(thing)] = thing
+        if inspect.isroutine(thing) or inspect.isclass(thing):
             yield thing
-            yield from functions(c.cell_contents for c in getattr(thing, "__closure__", None) or ())
+        yield from functions(parts(thing), seen)
+
+
+def parts(thing: Any) -> Iterator[Any]:
+    """What a function or an object that can be called holds: there may be functions in it."""
+    held = getattr(thing, "__dict__", {})
+    yield held.get("__wrapped__")
+    if isinstance(thing, functools.partial):
+        yield from (thing.func, *thing.args, *thing.keywords.values())
+    elif inspect.ismethod(thing):
+        yield from (thing.__func__, thing.__self__, type(thing.__self__))
+    elif inspect.isroutine(thing):
+        # `maker` keeps the drawing in a closure; a cell is empty while its name is not bound.
+        cells = getattr(thing, "__closure__", None) or ()
+        yield from (c.cell_contents for c in cells if not is_empty(c))
+    elif not inspect.isclass(thing):
+        yield from (type(thing), type(thing).__call__, *held.values())
+        if is_dataclass(thing):
+            yield from (getattr(thing, f.name, None) for f in fields(thing))
+
+
+def is_empty(cell: CellType) -> bool:
+    """Whether a closure's variable holds nothing."""
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return True
+    return False
