@@ -138,9 +138,8 @@ def _demo(scribe: Scribe, parts: list[Part], views: Sequence[Pixels] = ()) -> De
     """Tokenised as one text, so that pieces are what they are at run time."""
     text = "".join(t for t, _ in parts)
     written = scribe.tokenizer.encode(text, add_special_tokens=False)
-    edges, at = [], 0
+    edges: list[bool] = []
     for said, learnt in parts:
         edges += [learnt] * len(said)
-        at += len(said)
     learn = [any(edges[a:b]) and text[a:b].strip() != "" for a, b in written.offsets]
     return Demo(list(written.ids), learn, list(views), None)
