@@ -44,7 +44,8 @@ def built(arm: str, seed: int, minutes: float) -> dict[str, Any]:
     folder = OUT / f"{arm}-{seed}-{minutes:g}"
     told = folder / "accuracy.json"
     if not told.is_file():
-        build(folder, seed=seed, minutes=minutes, count=8, shares=ARMS[arm], log=lambda entry: None)
+        plan = {"seed": seed, "minutes": minutes, "count": 8, "shares": ARMS[arm]}
+        build(folder, **plan, videos=False, log=lambda entry: None)
         found = measure(folder / "joint", count=COUNT, names=tuple(ARMS[arm]))
         told.write_text(json.dumps({n: r["accuracy"] for n, r in found.items()}))
     accuracy: dict[str, Any] = json.loads(told.read_text())

@@ -25,8 +25,10 @@ _ZOOM = tuple(
         r"what colour is the circle at the PLACE\?",
     )
 )
+_MOMENTS = tuple(re.compile(re.escape(ask.words)) for ask in Ask)
 _JOINT = (
     *_ZOOM,
+    *_MOMENTS,
     re.compile(r"where is the circle with the digit \d\?"),
     re.compile(f"which shape covers more, the {_COLOR} or the {_COLOR} one\\?"),
     re.compile(f"how many (?:{'|'.join(KINDS)})e?s? are there\\?"),
@@ -34,13 +36,15 @@ _JOINT = (
     re.compile(f"what digit is on the {_COLOR} ground\\?"),
     re.compile(f"what digits are in the circles {_COLOR}, {_COLOR}, {_COLOR}\\?"),
 )
-_MOMENTS = tuple(re.compile(re.escape(ask.words)) for ask in Ask)
 
 _STARTS = ("tiny/clean", "tiny/weak", "tiny/restless", "tiny/idle", "tiny/examples")
 """Policies of the zoom world alone."""
 _WORLDS: Mapping[str, tuple[tuple[re.Pattern[str], ...], str]] = {
     **dict.fromkeys(_STARTS, (_ZOOM, "coloured circles with small digits")),
-    "tiny/joint": (_JOINT, "small digits, camouflaged shapes and plates, and small icons"),
+    "tiny/joint": (
+        _JOINT,
+        "small digits, camouflaged shapes and plates, small icons, and flashes in videos",
+    ),
     "tiny/moments": (_MOMENTS, "a coloured flash in a small made-up video"),
 }
 

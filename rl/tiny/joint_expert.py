@@ -36,8 +36,8 @@ from .spec import FAMILY
 
 ROUND: Final = 10
 WORLDS: Final = ("box", "depth", "mask", "detect", "page", "sparse")
-"""Those that are taught through episodes; the zoom world has its own demonstrations."""
-OFFERED: Final = ("zoom", "stereo_depth", "depth_at", "segment", "world:detect")
+"""Those that are taught through played episodes; the zoom and moment worlds have demonstrations."""
+OFFERED: Final = ("zoom", "stereo_depth", "depth_at", "segment", "world:detect", "resample")
 """What the joint policy may choose from, in every world."""
 TOO_SMALL: Final = "; its digit is too small to read."
 WIDE: Final = 0.17

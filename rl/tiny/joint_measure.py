@@ -29,7 +29,7 @@ from .joint_expert import joint_toolbox
 from .moments_measure import mean
 
 LIMITS: Final = Limits(max_turns=5, max_tokens=2048, seconds=600.0)
-NAMES: Final = ("zoom", "box", "depth", "mask", "detect", "page", "sparse")
+NAMES: Final = ("zoom", "box", "depth", "mask", "detect", "page", "sparse", "moments")
 
 
 def measure(

@@ -203,14 +203,19 @@ def new_tokenizer(count: int = 300) -> Tokenizer:
 
 
 class MomentScribe:
-    """Turns into ids, piece by piece as the renderer writes them."""
+    """Turns into ids, piece by piece as the renderer writes them.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    Args:
+        tokenizer: Of the policy.
+        family: How large it is shown a frame.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, family: QwenVL = MOMENTS) -> None:
         self.tokenizer = tokenizer
         self.image = tokenizer.token_to_id("<|image_pad|>")
-        side = MOMENTS.shown_size((SIDE, SIDE))[0]
-        pads = "<|image_pad|>" * (side // SPEC.factor) ** 2
-        self._frame = f"<|vision_start|>{pads}<|vision_end|>"
+        side = family.shown_size((SIDE, SIDE))[0]
+        pads = "<|image_pad|>" * (side // family.spec.factor) ** 2
+        self.frame = f"<|vision_start|>{pads}<|vision_end|>"
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text with its control tokens."""
@@ -257,7 +262,7 @@ class MomentScribe:
 
     def clip(self, seen: Frames) -> str:
         """Frames with their times before them."""
-        return "".join(f"<{t:.1f} seconds>{self._frame}" for t in seen.times)
+        return "".join(f"<{t:.1f} seconds>{self.frame}" for t in seen.times)
 
 
 def example_texts(count: int = 300) -> list[str]:

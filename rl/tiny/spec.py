@@ -31,7 +31,7 @@ SPEC: Final = PixelSpec(
 FAMILY: Final[QwenVL] = family("qwen3_vl").with_spec(SPEC)
 
 
-def new_policy(tokenizer: Tokenizer, seed: int, spec: PixelSpec = SPEC) -> VLM:
+def new_policy(tokenizer: Tokenizer, seed: int, spec: PixelSpec = SPEC, rows: int = ROWS) -> VLM:
     """A policy with random weights; the same seed gives the same weights.
 
     ``initializer_range`` is 0.08: at width 64 the library's 0.02 leaves the signal too small to
@@ -45,7 +45,7 @@ def new_policy(tokenizer: Tokenizer, seed: int, spec: PixelSpec = SPEC) -> VLM:
     }
     config = random_config(
         "qwen3_vl",
-        vocab_size=ROWS,
+        vocab_size=rows,
         layers=3,
         control_ids={key: tokenizer.token_to_id(token) for key, token in names.items()},
         eos_id=tokenizer.token_to_id("<|im_end|>"),
