@@ -6,7 +6,7 @@
 
 What is there are the committed rows (`results/methods.jsonl`) and those under
 `runs/benchmark-methods`, which come first: a fresh checkout goes on with the published table, and a
-run may be stopped. A row knows nothing of the weights that it began with: who replaces a start
+run may be stopped. Committed rows are believed, whatever they began with: who replaces a start
 plays its grounds `--again` (and so once more, where that run was stopped). `--again all` plays
 everything anew: some hours. Writes `results/methods.jsonl` (a row a trial), `results/methods.md`,
 the tables of `docs/worlds/methods.md` and its curves.

@@ -17,7 +17,7 @@ PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
 )
 """Title, and (metric, label) of the lines in it."""
 
-_FEW = 5
+FEW = 5
 """Steps up to which each is marked: a line through one point shows nothing."""
 _COLORS = ("#3557c4", "#d9822b", "#1c7a4a")
 
@@ -76,7 +76,7 @@ def _panel(
     for (name, label), color in zip(lines, _COLORS, strict=False):
         found = [(m.get("step", i), m[name]) for i, m in enumerate(metrics) if _number(m.get(name))]
         if found:
-            mark = "o" if len(found) <= _FEW else None
+            mark = "o" if len(found) <= FEW else None
             xs, ys = zip(*found, strict=True)
             axis.plot(xs, ys, color=color, label=label, linewidth=1.8, marker=mark, markersize=5)
     axis.set_title(title, fontsize=11, loc="left")

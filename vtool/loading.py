@@ -33,11 +33,7 @@ class Policy:
     @property
     def digest(self) -> str:
         """SHA-256 over the weights as they lie in the folder, hexadecimal."""
-        total = hashlib.sha256()
-        for path in sorted(self.folder.glob("*.safetensors")):
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-        return total.hexdigest()
+        return weights_digest(self.folder)
 
     def seat(self, sampling: Sampling | None = None) -> Seat:
         """The seat that programs call `policy`; greedy if not told how to draw."""
@@ -78,6 +74,15 @@ def tools_of(name: str | Path) -> tuple[str, ...]:
         CheckpointError: There is no such checkpoint, or its `vtool.json` is damaged.
     """
     return RenderSettings.read(find_checkpoint(name)).tools
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 over a folder's weights as they lie there, hexadecimal."""
+    total = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
 
 
 def quiet_library() -> None:

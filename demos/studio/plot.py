@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..curves import FEW
 from ..markup import Html, join, tag
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 360, 170, 42, 24
 LARGEST = 1e30
-FEW = 5
-"""Steps up to which each is marked: a line through one point shows nothing."""
 
 
 @dataclass(frozen=True, slots=True)

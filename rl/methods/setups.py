@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .. import durable
+from vtool.loading import weights_digest
+
 from ..assembly import model_folder
 from ..recipe import Recipe
 from ..recipe_about import About
@@ -55,14 +56,11 @@ def default_of(field: Any) -> Any:
 
 def weights_of(folder: Path) -> str:
     """Hash of a checkpoint's weights; the bytes are read once a process, and when they change."""
-    found = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        state = path.stat()
-        found.update(f"{path.name} {file_hash(path, state.st_size, state.st_mtime_ns)}\n".encode())
-    return found.hexdigest()
+    files = ((p, p.stat()) for p in sorted(folder.glob("*.safetensors")))
+    return _digest(folder, tuple((p.name, s.st_size, s.st_mtime_ns) for p, s in files))
 
 
 @cache
-def file_hash(path: Path, size: int, changed: int) -> str:
-    """Hash of a file, remembered for as long as its size and its time stay."""
-    return durable.sha256(path)
+def _digest(folder: Path, state: tuple[tuple[str, int, int], ...]) -> str:
+    """Remembered for as long as sizes and times of the files stay."""
+    return weights_digest(folder)

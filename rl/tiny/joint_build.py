@@ -45,7 +45,7 @@ Log = Callable[[dict[str, Any]], None]
 Pools = Mapping[str, Sequence[Demo]]
 
 PICTURE_MINUTES: Final = 26.0
-VIDEO_MINUTES: Final = 40.0
+VIDEO_MINUTES: Final = 48.0
 LEARNT: Final = 640
 """Ids given to text before videos come; the embedding has 680 rows."""
 POOL: Final = {
@@ -96,7 +96,7 @@ def build(
     Args:
         out: Folder; files of the same names are replaced.
         seed: The same seed gives the same weights on the same machine and thread count.
-        minutes: Shrinks pools and stages in proportion to the full recipe's 26 minutes, and 40
+        minutes: Shrinks pools and stages in proportion to the full recipe's 26 minutes, and 48
             more for videos.
         log: Receives one record (a flat dict) per stage and measurement.
         count: Held-out questions per world.

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from .expert import Demo, Scribe
+from .joint_expert import WORLDS
 from .joint_times import framed, retold, time_drills
 from .joint_videos import decided_demos, episode_demos, frame_demos
 from .teach import Lesson, Source
@@ -60,18 +61,9 @@ def beside(mixture: Mixture, pictures: Source) -> Source:
     return source
 
 
-def _worlds(
-    zoom: int, box: int, depth: int, mask: int, detect: int, page: int, sparse: int
-) -> dict[str, int]:
-    return {
-        "zoom": zoom,
-        "box": box,
-        "depth": depth,
-        "mask": mask,
-        "detect": detect,
-        "page": page,
-        "sparse": sparse,
-    }
+def _worlds(*counts: int) -> dict[str, int]:
+    """Episodes of the zoom world, and of the others in the order of `WORLDS`."""
+    return dict(zip(("zoom", *WORLDS), counts, strict=True))
 
 
 STAGES: Final = (
