@@ -129,8 +129,9 @@ class Batch:
     Args:
         ids: int64 (B, L).
         positions: int64 (3, B, L).
-        mask: bool (B, 1, L, L) for packed rows; None for right-padded ones, where causality
-            alone keeps real tokens from padding.
+        mask: bool (B, 1, L, L) for packed rows; a layout (`prefix_attention.layout`) for one row
+            of shared prefixes; None for right-padded rows, where causality alone keeps real
+            tokens from padding.
         patches: Distinct pictures, each to be encoded once.
         shows: For each showing in reading order, which of the pictures it shows.
         visual: bool (B, L), placeholder tokens.
@@ -190,7 +191,12 @@ def plan(
 
 
 def make_batch(
-    samples: Sequence[Sample], rows: Sequence[Sequence[int]], placeholder: int | Sequence[int]
+    samples: Sequence[Sample],
+    rows: Sequence[Sequence[int]],
+    placeholder: int | Sequence[int],
+    *,
+    names: Sequence[int] | None = None,
+    mask: Tensor | None = None,
 ) -> Batch:
     """Lay samples into rows.
 
@@ -198,6 +204,8 @@ def make_batch(
         samples: All samples of the step.
         rows: Samples of each row, by index.
         placeholder: Id of the placeholder token, or all of them.
+        names: What each sample is called in `Batch.sequence`; by default its index.
+        mask: What keeps the samples of a row apart; by default a block for each.
 
     Raises:
         RecordError: Placeholders and pixel rows do not match.
@@ -215,14 +223,15 @@ def make_batch(
         laid = concatenate(arrays, rows).reshape(-1)[tokens]
         return torch.from_numpy(np.ascontiguousarray(laid.astype(dtype)))
 
-    numbers = {i: np.full(len(samples[i]), i) for i in order}
-    packed = any(len(row) > 1 for row in rows)
+    numbers = {i: np.full(len(samples[i]), i if names is None else names[i]) for i in order}
+    if mask is None and any(len(row) > 1 for row in rows):
+        mask = block_causal_mask(torch.from_numpy(segments))
     return Batch(
         ids=torch.from_numpy(ids),
         positions=torch.from_numpy(
             np.ascontiguousarray(concatenate([s.positions for s in samples], rows))
         ),
-        mask=block_causal_mask(torch.from_numpy(segments)) if packed else None,
+        mask=mask,
         patches=patches,
         shows=shows,
         visual=torch.from_numpy(visual),

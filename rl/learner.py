@@ -22,6 +22,7 @@ from .learner_settings import LearnerSettings
 from .loss import KLPlace, LossReport, LossSpec, merge_metrics, policy_loss
 from .policy import Policy
 from .preference import pair_gradients
+from .prefix_groups import PrefixGroup, make_shared_batch, pack_groups, prefix_groups
 
 __all__ = ["Learner", "LearnerSettings", "LearnerStopped", "Work", "is_finite"]
 
@@ -239,13 +240,20 @@ class Learner:
         self, samples: Sequence[Sample], chosen: Sequence[int] | None = None
     ) -> Iterator[Batch]:
         """Micro-batches of the chosen samples (all by default), made as they are asked for."""
+        settings, visual = self.settings, self.policy.vlm.visual_ids
+        groups: list[PrefixGroup] = []
+        rest = list(range(len(samples)) if chosen is None else chosen)
+        if settings.share_prefixes and self.policy.shares:
+            groups, rest = prefix_groups(samples, rest, settings.batch_tokens)
         rows = plan(
             [len(s) for s in samples],
-            chosen=chosen,
-            row_tokens=self.settings.row_tokens,
-            batch_tokens=self.settings.batch_tokens,
+            chosen=rest,
+            row_tokens=settings.row_tokens,
+            batch_tokens=settings.batch_tokens,
         )
-        return (make_batch(samples, r, self.policy.vlm.visual_ids) for r in rows)
+        shared = pack_groups(samples, groups, settings.batch_tokens)
+        yield from (make_shared_batch(samples, g, visual) for g in shared)
+        yield from (make_batch(samples, r, visual) for r in rows)
 
     def _denominators(self, samples: Sequence[Sample]) -> Denominators:
         counts = np.array([int(s.target.sum()) for s in samples], np.int64)

@@ -33,6 +33,9 @@ class LearnerSettings:
         preference: Of pairs (direct preference).
         row_tokens: Rows into which contexts are packed; 0 pads each to its own row.
         batch_tokens: Tokens of a micro-batch, padding included.
+        share_prefixes: Whether the beginning that samples have in common, such as the prompt of a
+            group, is computed once for all (models that attend by ``sdpa``); the numbers are the
+            same but for rounding.
         max_skipped: Steps in a row without finite gradient, after which learning stops.
         freeze: ``vision`` and ``language`` keep their weights if named.
         checkpointing: Keep only the inputs of layers for the backward pass (less memory, more
@@ -55,6 +58,7 @@ class LearnerSettings:
     preference: PreferenceSpec = field(default_factory=PreferenceSpec)
     row_tokens: int = 0
     batch_tokens: int = 16384
+    share_prefixes: bool = True
     max_skipped: int = 5
     freeze: tuple[str, ...] = ()
     checkpointing: bool = False

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vtool.families.adapters import has_adapter, without_adapter
+from vtool.families.prefix_attention import install, is_layout
 from vtool.families.vlm import VLM
 
 from .batch import Batch
@@ -45,6 +46,8 @@ class Policy(nn.Module):
         for part, module in (("vision", vlm.vision), ("language", vlm.language)):
             for name, parameter in module.named_parameters():
                 parameter.requires_grad_(part not in frozen and (not low_rank or ".lora_" in name))
+        self.shares = install(vlm)
+        """Whether it reads rows in which samples share their beginnings."""
         self._vision_learns = any(p.requires_grad for p in vlm.vision.parameters())
         if checkpointing:
             vlm.language.gradient_checkpointing_enable({"use_reentrant": False})
@@ -72,7 +75,7 @@ class Policy(nn.Module):
         reads = vlm.hidden(
             batch.ids.to(device),
             batch.positions.to(device),
-            attention_mask=None if batch.mask is None else batch.mask.to(device),
+            attention_mask=_there(batch.mask, device),
             vision=vision,
             rows=rows,
             visual_mask=batch.visual.to(device),
@@ -101,6 +104,11 @@ class Policy(nn.Module):
             (p.detach().float() - snapshot[name].float()).square().sum() for name, p in self.named()
         ]
         return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+
+
+def _there(mask: Tensor | None, device: torch.device) -> Tensor | None:
+    """A mask on the device; a layout is read by the host and stays."""
+    return mask if mask is None or is_layout(mask) else mask.to(device)
 
 
 class Base(nn.Module):

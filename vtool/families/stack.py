@@ -26,7 +26,9 @@ LAYERS = (qwen25.Qwen2_5_VLDecoderLayer, qwen3.Qwen3VLTextDecoderLayer)
 NORMS = (qwen25.Qwen2_5_VLRMSNorm, qwen3.Qwen3VLTextRMSNorm)
 GROUPED = "vtool_grouped"
 """Name under which the engines register their own attention."""
-KINDS = ("sdpa", GROUPED)
+PREFIX = "vtool_prefix"
+"""Name under which `prefix_attention` is registered: what learners use."""
+KINDS = ("sdpa", GROUPED, PREFIX)
 """Attention that reads a mask as it is given."""
 
 Attend = Callable[..., tuple[Tensor, Any]]
