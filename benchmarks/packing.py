@@ -31,8 +31,11 @@ import _timing
 import numpy as np
 import torch
 from torch import Tensor
-from vtool.rl import packing, segment_attention
+from vtool.rl import packing
 from vtool.rl.logprobs import selected_logprobs
+
+from vtool.families import prefix_attention
+from vtool.families.stack import PREFIX
 
 SCALE, ROW, WIDE_ROW, BATCH, WIDTH, VOCAB = 32, 512, 2048, 8, 128, 2048
 SEGMENTED = ("packed_segments", "packed_wide")
@@ -125,7 +128,7 @@ def row_arrays(episodes: Sequence[Episode], rows: list[list[int]]) -> dict[str, 
         "segments": torch.from_numpy(segments),
         "before": torch.from_numpy(before),
         "targets": torch.from_numpy(ids[tokens]),
-        "borders": packing.boundaries(sizes[0]),
+        "sizes": tuple(sizes[0]),
     }
 
 
@@ -136,8 +139,7 @@ def attention(kind: str, batch: dict[str, Any]) -> dict[str, Any]:
     if kind == "packed_mask":
         return {"attention_mask": packing.block_causal_mask(batch["segments"])}
     if kind in SEGMENTED:
-        borders = segment_attention.segment_kwargs(batch["borders"])
-        return {"attention_mask": {"full_attention": None}, **borders}
+        return {"attention_mask": prefix_attention.layout([(0, batch["sizes"])])}
     return {"attention_mask": None}
 
 
@@ -221,7 +223,7 @@ def measure(count: int, repeats: int, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     episodes = [episode(rng) for _ in range(count)]
     plain, segmented = build(seed), build(seed)
-    segment_attention.install(segmented)
+    segmented.model.language_model.config._attn_implementation = PREFIX
     plans = layouts(episodes, seed)
     batches = {k: [row_arrays(episodes, b) for b in plan] for k, plan in plans.items()}
     models = {k: segmented if k in SEGMENTED else plain for k in plans}

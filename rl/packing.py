@@ -146,11 +146,6 @@ def block_causal_mask(segments: Tensor) -> Tensor:
     return ((same & causal & real) | itself)[:, None]
 
 
-def boundaries(lengths: Sequence[int]) -> Ints:
-    """(S + 1,) start of each segment of one row, and its end: 0, n0, n0 + n1, ..."""
-    return np.concatenate([[0], np.cumsum(_sizes(lengths))]).astype(np.int64)
-
-
 def concatenate(
     items: Sequence[ArrayLike] | Mapping[int, ArrayLike],
     rows: Sequence[Sequence[int]],

@@ -14,7 +14,6 @@ from vtool.rl.packing import (
     PADDING,
     PackingError,
     block_causal_mask,
-    boundaries,
     concatenate,
     micro_batches,
     pack,
@@ -22,9 +21,9 @@ from vtool.rl.packing import (
     segment_ids,
     waste,
 )
-from vtool.rl.segment_attention import NAME, install, segment_attention, segment_kwargs
 
-from vtool.errors import VToolError
+from vtool.families.prefix_attention import layout
+from vtool.families.stack import PREFIX
 
 torch.set_num_threads(1)
 lengths = st.lists(st.integers(1, 40), max_size=40)
@@ -125,7 +124,6 @@ def test_tables_of_two_rows():
     assert mask.shape == (2, 1, 4, 4)
     assert mask[0, 0].int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
     assert mask[1, 0].int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
-    assert boundaries([2, 1]).tolist() == [0, 2, 3]
 
 
 def test_concatenated_positions_start_anew():
@@ -195,19 +193,18 @@ def test_packing_changes_no_log_prob(model, by_segments, seed, sizes):
 
     def packed(some):
         if by_segments:
-            borders = segment_kwargs(boundaries([sizes[i] for i in some[0]]))
-            attention = {"attention_mask": {"full_attention": None}, **borders}
+            attention = {"attention_mask": layout([(0, tuple(sizes[i] for i in some[0]))])}
         else:
             segments = segment_ids([[sizes[i] for i in row] for row in some])
             attention = {"attention_mask": block_causal_mask(torch.from_numpy(segments))}
         return log_probs(concatenate(ids, some), concatenate(positions, some), **attention)
 
-    with torch.no_grad(), attending(model, NAME if by_segments else "sdpa"):
+    with torch.no_grad(), attending(model, PREFIX if by_segments else "sdpa"):
         # Segments go one row at a time, the mask takes all rows at once.
         tables = [packed([row])[0] for row in rows] if by_segments else packed(rows)
     with torch.no_grad():
         for table, row in zip(tables, rows, strict=True):
-            edges = boundaries([sizes[i] for i in row])
+            edges = list(itertools.accumulate((sizes[i] for i in row), initial=0))
             for i, start, end in zip(row, edges[:-1], edges[1:], strict=True):
                 alone = log_probs(ids[i][None], positions[i][:, None], attention_mask=None)
                 torch.testing.assert_close(table[start:end], alone[0], atol=1e-5, rtol=1e-5)
@@ -218,21 +215,11 @@ def attending(model, name):
     """Switch the language tower's attention, and back."""
     config = model.model.language_model.config
     before = config._attn_implementation
-    if name == NAME:
-        install(model)
+    config._attn_implementation = name
     try:
-        assert config._attn_implementation == name
         yield
     finally:
         config._attn_implementation = before
-
-
-def test_segment_attention_refuses_batches_and_masks():
-    q = torch.zeros(2, 1, 3, 4)
-    with pytest.raises(VToolError, match="2 rows"):
-        segment_attention(None, q, q, q, None)
-    with pytest.raises(VToolError, match="without a mask"):
-        segment_attention(None, q[:1], q[:1], q[:1], torch.ones(1, 1, 3, 3))
 
 
 @pytest.mark.parametrize(

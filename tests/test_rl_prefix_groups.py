@@ -8,7 +8,7 @@ import pytest
 import torch
 import toy_policy
 from clips import EVEN, film_episode, video_renderer
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripts import answer_text, observation, picture, question, reply, say, zoom_text
 from toy_policy import FAMILIES
@@ -22,6 +22,7 @@ from vtool.rl.prefix_groups import PrefixGroup, make_shared_batch, pack_groups, 
 
 from vtool.engines.attention import lean_attention
 from vtool.errors import VToolError
+from vtool.families import prefix_attention as attention
 from vtool.families.adapters import AdapterSpec, add_adapter
 from vtool.families.prefix_attention import is_layout, layout, prefix_attention
 from vtool.families.stack import PREFIX
@@ -102,9 +103,18 @@ def group_lists():
     return st.lists(st.tuples(st.integers(0, 12), branches), min_size=1, max_size=4)
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("fewer_heads", [True, False])
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(groups=group_lists(), heads=st.sampled_from([(4, 2), (2, 2), (3, 1)]))
-def test_a_row_of_groups_is_attended_to_as_its_sequences_apart(groups, heads):
+def test_a_row_of_groups_is_attended_to_as_its_sequences_apart(
+    fewer_heads, groups, heads, monkeypatch
+):
+    """The way of a CPU and that of a GPU."""
+    monkeypatch.setattr(attention, "masks_with_fewer_heads", lambda device: fewer_heads)
     tokens = sum(prefix + sum(branches) for prefix, branches in groups)
     torch.manual_seed(tokens)
     shapes = [(1, h, tokens, 8) for h in (heads[0], heads[1], heads[1])]

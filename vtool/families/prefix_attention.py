@@ -14,9 +14,9 @@ arXiv 2506.05433.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate, groupby
 from typing import Any
 
@@ -112,12 +112,13 @@ class _Call:
     Args:
         reads: int64 (B, S), tokens that ask; a short branch repeats its last.
         sees: int64 (B, P + S), tokens that are seen: the prefix, then those that ask.
-        mask: (S, P + S), 0 or minus infinity, causal from behind the prefix.
+        mask: (S, P + S), 0 or minus infinity, causal from behind the prefix; None without one,
+            where kernels know what is causal.
     """
 
     reads: Tensor
     sees: Tensor
-    mask: Tensor
+    mask: Tensor | None
 
 
 @lru_cache(maxsize=16)
@@ -135,22 +136,30 @@ def _laid(
     for _, rows in groupby(plan, key=lambda row: row[0]):
         group = list(rows)
         prefix, sizes = group[0][1], [own for _, _, own in group]
-        begins = list(accumulate(sizes, initial=start + prefix))
-        wanted = [(0, [start], [prefix])] if prefix else []
-        wanted += [(prefix, [begins[i] for i in n], [sizes[i] for i in n]) for n in _alike(sizes)]
-        for before, firsts, lengths in wanted:
-            reads, real = _ranges(firsts, lengths)
+        for before, reads, real in _asked(start, prefix, sizes):
             places.append(torch.where(real, reads, -1).flatten())
             seen = torch.arange(start, start + before).expand(len(reads), -1)
             sees = torch.cat((seen, reads), dim=1)
-            mask = torch.full((reads.shape[1], sees.shape[1]), -torch.inf, dtype=dtype)
-            calls.append(_Call(reads.to(device), sees.to(device), mask.triu(before + 1).to(device)))
-        start = begins[-1]
+            mask = None
+            if before:
+                mask = torch.full((reads.shape[1], sees.shape[1]), -torch.inf, dtype=dtype)
+                mask = mask.triu(before + 1).to(device)
+            calls.append(_Call(reads.to(device), sees.to(device), mask))
+        start += prefix + sum(sizes)
     where = torch.cat(places)
     real = torch.nonzero(where >= 0).flatten()
     order = torch.empty(start, dtype=torch.int64)
     order[where[real]] = real
     return tuple(calls), order.to(device)
+
+
+def _asked(start: int, prefix: int, sizes: Sequence[int]) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """For each call of a group: tokens before, (B, S) tokens that ask, which of them are there."""
+    begins = list(accumulate(sizes, initial=start + prefix))
+    if prefix:
+        yield 0, *_ranges([start], [prefix])
+    for like in _alike(sizes):
+        yield prefix, *_ranges([begins[i] for i in like], [sizes[i] for i in like])
 
 
 def _ranges(firsts: Sequence[int], lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -175,17 +184,26 @@ def _attend(
     call: _Call, query: Tensor, key: Tensor, value: Tensor, *, dropout: float, scale: float | None
 ) -> Tensor:
     """(B * S, heads, D); arguments are (T, heads, D) and (T, key-value heads, D)."""
-    q = _taken(query, call.reads)
-    k, v = _taken(key, call.sees), _taken(value, call.sees)
-    group = q.shape[1] // k.shape[1]
-    # Kernels for CUDA take either a mask or fewer heads of keys.
-    shared = group > 1 and q.device.type == "cpu"
-    if group > 1 and not shared:
-        k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
-    out = scaled_dot_product_attention(
-        q, k, v, attn_mask=call.mask, scale=scale, dropout_p=dropout, enable_gqa=shared
-    )
+    q, k, v = _taken(query, call.reads), _taken(key, call.sees), _taken(value, call.sees)
+    attend = partial(scaled_dot_product_attention, scale=scale, dropout_p=dropout)
+    if call.mask is None or masks_with_fewer_heads(q.device):
+        causal = call.mask is None
+        out = attend(q, k, v, attn_mask=call.mask, is_causal=causal, enable_gqa=True)
+    else:
+        # A copy of the keys for each query head would be kept for the backward pass; so the
+        # query heads of one key-value head become further rows of it.
+        count, heads, length, width = q.shape
+        rows, mask = (
+            q.reshape(count, k.shape[1], -1, width),
+            call.mask.repeat(heads // k.shape[1], 1),
+        )
+        out = attend(rows, k, v, attn_mask=mask).view(count, heads, length, width)
     return out.transpose(1, 2).reshape(-1, out.shape[1], out.shape[-1])
+
+
+def masks_with_fewer_heads(device: torch.device) -> bool:
+    """Whether kernels there take a mask together with fewer heads of keys than of queries."""
+    return str(device.type) == "cpu"
 
 
 def _taken(row: Tensor, index: Tensor) -> Tensor:
