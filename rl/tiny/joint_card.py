@@ -26,7 +26,8 @@ The detector of the world detect is a stand-in for a learned one, as that world'
 OMP_NUM_THREADS=1 python -m vtool.rl.tiny OUT --world joint --seed {seed}
 ```
 
-rebuilds `OUT/joint` on one core; equal seeds give equal weights on one kind of machine.
+rebuilds `OUT/joint` on one core; equal seeds give equal weights on one kind of machine
+(75 minutes; built whole once more, the weights came out bit-identical to those that ship).
 
 ## What it does
 
