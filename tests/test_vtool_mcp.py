@@ -278,7 +278,7 @@ def test_a_broken_tool_is_told_without_its_words():
         Args:
             text: Nothing.
         """
-        raise RuntimeError("/home/secret/path")
+        raise RuntimeError("the secret of this machine")
 
     desk = Desk(Toolbox([broken], forgiving=True), ServerOptions())
     got = asyncio.run(desk.call("broken", {"text": "a"}, "a"))
